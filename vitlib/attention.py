@@ -1,0 +1,130 @@
+"""Chapter 5: every token looks at every token.
+
+Dosovitskiy et al. 2021 (arXiv:2010.11929), Appendix A, Eq. 5-8; Vaswani et
+al. 2017 (arXiv:1706.03762), section 3.2.
+"""
+
+from einops import einsum, rearrange
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vitlib._checks import check_heads
+
+
+def explicit_attention(
+    q: Tensor, k: Tensor, v: Tensor, rel_pos: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Average the values, weighted by how well query and key agree.
+
+    Chapter 5. Dosovitskiy et al. 2021, Eq. 6 and 7, written out:
+    softmax(q k^T / sqrt(d)) v.
+
+    Args:
+        q: queries (B, h, T, d).
+        k: keys (B, h, T, d).
+        v: values (B, h, T, d).
+        rel_pos: relative positions (T, T, d), or None; see
+            vitlib.positions.relative_positions.
+
+    Returns:
+        The heads' outputs (B, h, T, d) and the weights (B, h, T, T); row i
+        of the weights sums to 1 and says where query i looks.
+    """
+    q = q * q.shape[-1] ** -0.5
+    logits = q @ rearrange(k, "b h t d -> b h d t")  # (B, h, T, T)
+    if rel_pos is not None:
+        logits = logits + _relative_logits(q, rel_pos)
+    weights = logits.softmax(dim=-1)
+    return weights @ v, weights
+
+
+def fused_attention(
+    q: Tensor, k: Tensor, v: Tensor, rel_pos: Tensor | None = None
+) -> Tensor:
+    """The same outputs by PyTorch's fused kernel, without the weights.
+
+    Chapter 5. Arguments as in explicit_attention; returns (B, h, T, d).
+    """
+    bias = None
+    if rel_pos is not None:
+        bias = _relative_logits(q * q.shape[-1] ** -0.5, rel_pos)
+    return functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+
+
+def prefers_fused(q: Tensor) -> bool:
+    """Whether the fused kernel is the faster path for these queries.
+
+    Chapter 5.
+    """
+    return not (q.device.type == "cpu" and q.requires_grad)
+
+
+def _relative_logits(q: Tensor, rel_pos: Tensor) -> Tensor:
+    """Products of each query with the vector of each offset."""
+    rel_pos = rel_pos.to(q.dtype)
+    return einsum(q, rel_pos, "b h i d, i j d -> b h i j")  # (B, h, T, T)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention: MSA of Eq. 2 and 8.
+
+    Chapter 5. Parameters as in timm: one layer qkv, packed (three h d), and
+    one layer proj.
+
+    Args:
+        embed_dim: D.
+        num_heads: h; must divide D. Each head has d = D / h components.
+        qkv_bias: whether queries, keys and values have a bias. Eq. 5 writes
+            none; the released weights have one.
+        proj_drop: dropout rate after proj.
+
+    Raises:
+        ValueError: if h does not divide D; the message gives both.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int = 8,
+        qkv_bias: bool = True,
+        proj_drop: float = 0.0,
+    ) -> None:
+        super().__init__()
+        check_heads(embed_dim, num_heads)
+        self.num_heads = num_heads
+        self.head_dim = embed_dim // num_heads
+        self.qkv = nn.Linear(embed_dim, 3 * embed_dim, bias=qkv_bias)
+        self.proj = nn.Linear(embed_dim, embed_dim)
+        self.proj_drop = nn.Dropout(proj_drop)
+
+    def forward(
+        self,
+        x: Tensor,
+        need_weights: bool = False,
+        rel_pos: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Let tokens exchange information.
+
+        Args:
+            x: (B, T, D).
+            need_weights: whether to return the attention weights, which
+                takes the explicit path.
+            rel_pos: relative positions (T, T, d), or None.
+
+        Returns:
+            (B, T, D), and the weights (B, h, T, T), or None if not asked.
+        """
+        q, k, v = rearrange(
+            self.qkv(x),
+            "b t (three h d) -> three b h t d",
+            three=3,
+            h=self.num_heads,
+        )  # each (B, h, T, d)
+        weights = None
+        if need_weights or not prefers_fused(q):
+            out, returned = explicit_attention(q, k, v, rel_pos)
+            weights = returned if need_weights else None
+        else:
+            out = fused_attention(q, k, v, rel_pos)
+        out = rearrange(out, "b h t d -> b t (h d)")  # (B, T, D)
+        return self.proj_drop(self.proj(out)), weights

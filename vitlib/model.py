@@ -1,0 +1,201 @@
+"""Chapter 7: the whole Vision Transformer, Eq. 1 to 4.
+
+Dosovitskiy et al. 2021 (arXiv:2010.11929), section 3.1. Attributes carry
+timm's names, so that its weights load without a mapping.
+"""
+
+from collections import OrderedDict
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vitlib._checks import check_choice
+from vitlib.config import VARIANTS, ViTConfig
+from vitlib.encoder import LAYER_NORM_EPS, Block
+from vitlib.init import init_weights
+from vitlib.patches import PatchEmbed
+from vitlib.positions import (
+    combine_2d,
+    relative_positions,
+    resize_positions,
+    sincos_2d,
+)
+from vitlib.tokens import pool, prepend_token
+
+
+class VisionTransformer(nn.Module):
+    """A ViT: images in, class scores out.
+
+    Chapter 7. Dosovitskiy et al. 2021, Eq. 1-4.
+
+    Args:
+        config: what to build.
+    """
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self.config = config
+        D = config.embed_dim
+        self.patch_embed = PatchEmbed(
+            config.img_size,
+            config.patch_size,
+            config.in_chans,
+            embed_dim=D,
+            bias=config.patch_bias,
+        )
+        self.cls_token = None
+        if config.class_token:
+            self.cls_token = nn.Parameter(torch.zeros(1, 1, D))
+        if config.pos_embed == "sincos":
+            table = sincos_2d(config.grid_size, D)
+            self.register_buffer("pos_embed", table, persistent=False)
+        else:
+            shape = config.pos_embed_shape
+            table = nn.Parameter(torch.empty(shape)) if shape else None
+            self.register_parameter("pos_embed", table)
+        self.pos_drop = nn.Dropout(config.drop_rate)
+        step = config.drop_path / max(config.depth - 1, 1)
+        self.blocks = nn.ModuleList(
+            Block(
+                D,
+                config.num_heads,
+                mlp_ratio=config.mlp_ratio,
+                qkv_bias=config.qkv_bias,
+                drop=config.drop_rate,
+                drop_path=step * index,
+                norm_first=config.norm_first,
+            )
+            for index in range(config.depth)
+        )
+        self.norm = nn.LayerNorm(D, eps=LAYER_NORM_EPS)
+        width, K = config.representation_size, config.num_classes
+        self.pre_logits, self.head = nn.Identity(), nn.Identity()
+        if width:
+            layers = OrderedDict(fc=nn.Linear(D, width), act=nn.Tanh())
+            self.pre_logits = nn.Sequential(layers)
+        if K:
+            self.head = nn.Linear(width or D, K)
+        init_weights(self, config.pos_std)
+
+    def _add_positions(self, x: Tensor) -> Tensor:
+        """Add E_pos of Eq. 1 to tokens (B, T, D).
+
+        Only "1d" gives the class token a position of its own: the token is
+        one learned vector anyway, and another one added changes nothing.
+        """
+        kind, table = self.config.pos_embed, self.pos_embed
+        if kind in ("none", "relative"):
+            return x
+        if kind == "1d":
+            return x + table
+        if kind == "2d":
+            table = combine_2d(*table.split(self.config.grid_size))  # (N, D)
+        prefix = int(self.config.class_token)
+        return x + nn.functional.pad(table, (0, 0, prefix, 0))
+
+    def forward_features(
+        self, images: Tensor, need_weights: bool = False
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Encode images: Eq. 1 to 3 and the LayerNorm of Eq. 4.
+
+        Args:
+            images: (B, C, H, W), normalised.
+            need_weights: whether to return the attention weights.
+
+        Returns:
+            All tokens (B, T, D), and the weights, a list of L tensors
+            (B, h, T, T), or an empty one if not asked.
+        """
+        x = self.patch_embed(images)  # (B, N, D)
+        if self.cls_token is not None:
+            x = prepend_token(x, self.cls_token)  # (B, T, D)
+        x = self.pos_drop(self._add_positions(x))  # Eq. 1
+        rel_pos = None
+        if self.config.pos_embed == "relative":
+            rel_pos = relative_positions(self.pos_embed)
+        all_weights = []
+        for block in self.blocks:
+            x, weights = block(x, need_weights, rel_pos)  # Eq. 2 and 3
+            if weights is not None:
+                all_weights.append(weights)
+        return self.norm(x), all_weights
+
+    def forward_head(self, x: Tensor) -> Tensor:
+        """Read tokens (B, T, D) out as logits (B, K)."""
+        prefix = int(self.config.class_token)
+        y = pool(x, self.config.global_pool, prefix)  # Eq. 4
+        return self.head(self.pre_logits(y))
+
+    def forward(
+        self, images: Tensor, need_weights: bool = False
+    ) -> Tensor | tuple[Tensor, list[Tensor]]:
+        """Classify images (B, C, H, W): logits (B, K).
+
+        With need_weights, also the attention weights of forward_features.
+        """
+        x, weights = self.forward_features(images, need_weights)
+        logits = self.forward_head(x)
+        return (logits, weights) if need_weights else logits
+
+    def resized(
+        self, img_size: int | tuple[int, int], mode: str = "bicubic"
+    ) -> "VisionTransformer":
+        """Copy the model for images of another size.
+
+        Chapter 4. Dosovitskiy et al. 2021, section 3.2: the patch size
+        stays, so the grid changes and the positions are resized to it.
+
+        Args:
+            img_size: H = W in pixels, or (H, W); P must divide both.
+            mode: how positions are resized; see
+                vitlib.positions.resize_positions.
+
+        Returns:
+            A new model with copies of the weights.
+
+        Raises:
+            ValueError: if P does not divide the size, the mode is unknown,
+                or the positions are relative: offsets not seen in training
+                have no vector.
+        """
+        config = replace(self.config, img_size=img_size)
+        old, new = self.config.grid_size, config.grid_size
+        if config.pos_embed == "relative" and old != new:
+            raise ValueError(
+                "relative positions cannot be resized: the grid of "
+                f"{new[0]}x{new[1]} has offsets that {old[0]}x{old[1]} lacks"
+            )
+        state, table = self.state_dict(), self.pos_embed
+        if config.pos_embed == "1d":
+            state["pos_embed"] = resize_positions(table, old, new, mode)
+        elif config.pos_embed == "2d":  # rows, then columns
+            halves = [
+                resize_positions(half[None], (a, 1), (b, 1), mode)[0]
+                for half, a, b in zip(table.split(old), old, new, strict=True)
+            ]
+            state["pos_embed"] = torch.cat(halves)
+        model = VisionTransformer(config).to(self.norm.weight)
+        model.load_state_dict(state)
+        return model.train(self.training)
+
+
+def create_model(name: str, **overrides: Any) -> VisionTransformer:
+    """Build a variant by name, with freshly drawn weights.
+
+    Chapter 7.
+
+    Args:
+        name: a key of vitlib.config.VARIANTS, such as "B/16".
+        overrides: fields of ViTConfig to change.
+
+    Returns:
+        The model, in training mode.
+
+    Raises:
+        ValueError: if the name is unknown (the message lists the known), or
+            an override breaks a rule.
+    """
+    check_choice("variant", name, VARIANTS)
+    return VisionTransformer(replace(VARIANTS[name], **overrides))

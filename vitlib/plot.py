@@ -1,0 +1,184 @@
+"""All of the book's figures: arrays in, a matplotlib figure out.
+
+Nothing here computes a result, and nothing calls show.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+STYLE = Path(__file__).with_name("vitlib.mplstyle")
+WIDTH = 6.4  # inches: the width of the book's text
+
+Values = Tensor | np.ndarray | Sequence[float]
+
+
+def use_style() -> None:
+    """Draw everything that follows in the book's style."""
+    plt.style.use(STYLE)
+
+
+def _array(values: Values) -> np.ndarray:
+    """Bring a tensor, of any device and float type, to numpy."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        values = values.float() if values.is_floating_point() else values
+    return np.asarray(values)
+
+
+def _picture(image: Values) -> np.ndarray:
+    """Bring an image (C, H, W), uint8 or 0-1, to what imshow takes."""
+    array = np.moveaxis(_array(image), 0, -1)  # (H, W, C)
+    if array.dtype != np.uint8:
+        array = array.clip(0, 1)
+    return array[..., 0] if array.shape[-1] == 1 else array
+
+
+def _show(ax: Axes, image: Values, label: str = "") -> None:
+    """Draw one image (C, H, W) without axes, its label below."""
+    array = _picture(image)
+    grey = {"cmap": "gray", "vmin": 0, "vmax": 255}
+    if array.dtype != np.uint8:
+        grey["vmax"] = 1
+    ax.imshow(array, **(grey if array.ndim == 2 else {}))
+    _bare(ax, label)
+
+
+def _bare(ax: Axes, label: str = "") -> None:
+    """Take ticks, grid and frame away; keep a label below."""
+    ax.set(xticks=[], yticks=[], xlabel=label)
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+
+
+def _grid(
+    count: int, ncols: int | None, ratio: float = 1.0
+) -> tuple[Figure, list[Axes]]:
+    """Lay out count panels, ratio = height / width of one."""
+    ncols = min(ncols or count, count)
+    nrows = -(-count // ncols)
+    height = WIDTH / ncols * ratio * nrows + 0.25 * nrows
+    fig, axes = plt.subplots(
+        nrows, ncols, figsize=(WIDTH, height), squeeze=False
+    )
+    for ax in axes.flat[count:]:
+        ax.set_visible(False)
+    return fig, list(axes.flat[:count])
+
+
+def images(
+    batch: Sequence[Values] | Tensor,
+    labels: Sequence[str] = (),
+    ncols: int | None = None,
+) -> Figure:
+    """Show images side by side.
+
+    Args:
+        batch: images (C, H, W), uint8 or floats from 0 to 1; sizes may
+            differ.
+        labels: a line below each.
+        ncols: images a row; all in one row if None.
+
+    Returns:
+        The figure.
+    """
+    height, width = _array(batch[0]).shape[1:]
+    fig, axes = _grid(len(batch), ncols, height / width)
+    for index, (ax, image) in enumerate(zip(axes, batch, strict=True)):
+        _show(ax, image, labels[index] if labels else "")
+    return fig
+
+
+def patches(image: Values, patch_size: int, gap: int | None = None) -> Figure:
+    """Show an image with its patch grid, beside its patches set apart.
+
+    Args:
+        image: (C, H, W), uint8 or floats from 0 to 1.
+        patch_size: P, in pixels.
+        gap: white space between patches, in pixels; P / 4 if None.
+
+    Returns:
+        The figure.
+    """
+    array = _picture(image)
+    height, width = array.shape[:2]
+    gap = max(1, patch_size // 4) if gap is None else gap
+    white = 255 if array.dtype == np.uint8 else 1.0
+    rows, columns = height // patch_size, width // patch_size
+    step = patch_size + gap
+    apart = np.full(
+        (rows * step - gap, columns * step - gap, *array.shape[2:]),
+        white,
+        array.dtype,
+    )
+    for row in range(rows):
+        for column in range(columns):
+            y, x = row * patch_size, column * patch_size
+            apart[
+                row * step : row * step + patch_size,
+                column * step : column * step + patch_size,
+            ] = array[y : y + patch_size, x : x + patch_size]
+    fig, (left, right) = _grid(2, 2, height / width)
+    grey = {"cmap": "gray"} if array.ndim == 2 else {}
+    left.imshow(array, **grey)
+    _bare(left, f"{height}x{width} pixels")
+    for x in range(patch_size, width, patch_size):
+        left.axvline(x - 0.5, color="white", linewidth=0.8)
+    for y in range(patch_size, height, patch_size):
+        left.axhline(y - 0.5, color="white", linewidth=0.8)
+    right.imshow(apart, **grey)
+    _bare(right, f"{rows}x{columns} patches of {patch_size}x{patch_size}")
+    return fig
+
+
+def heatmaps(
+    maps: Sequence[Values] | Tensor,
+    labels: Sequence[str] = (),
+    ncols: int | None = None,
+    colorbar: str = "",
+    vmin: float | None = None,
+    vmax: float | None = None,
+    cmap: str = "viridis",
+    xlabel: str = "",
+    ylabel: str = "",
+) -> Figure:
+    """Show matrices on one shared colour scale.
+
+    Args:
+        maps: matrices (rows, columns).
+        labels: a line above each.
+        ncols: matrices a row; all in one row if None.
+        colorbar: what the colour means, with its unit.
+        vmin: lower end of the scale; the smallest value if None.
+        vmax: upper end of the scale; the largest value if None.
+        cmap: matplotlib's name of the colour map; a diverging one wants
+            vmin = -vmax.
+        xlabel: meaning of the columns.
+        ylabel: meaning of the rows.
+
+    Returns:
+        The figure.
+    """
+    arrays = [_array(matrix) for matrix in maps]
+    rows, columns = arrays[0].shape
+    single = len(arrays) == 1
+    fig, axes = _grid(len(arrays), ncols, 0.7 if single else rows / columns)
+    low = min(array.min() for array in arrays) if vmin is None else vmin
+    high = max(array.max() for array in arrays) if vmax is None else vmax
+    for index, (ax, array) in enumerate(zip(axes, arrays, strict=True)):
+        picture = ax.imshow(array, vmin=low, vmax=high, cmap=cmap)
+        ax.set(xlabel=xlabel, ylabel=ylabel)
+        ax.grid(False)
+        ax.spines[:].set_visible(False)
+        if not single:
+            ax.set(xticks=[], yticks=[])
+        if labels:
+            ax.set_title(labels[index])
+    fig.colorbar(picture, ax=axes, label=colorbar, shrink=0.9)
+    return fig

@@ -1,0 +1,134 @@
+"""Chapter 4: telling the encoder where a patch is.
+
+Dosovitskiy et al. 2021 (arXiv:2010.11929), Eq. 1 and Appendix D.4, which
+compares none, 1-D, 2-D and relative positions. The sine-cosine kind is
+Vaswani et al. 2017 (arXiv:1706.03762), once for rows and once for columns.
+"""
+
+import torch
+from einops import rearrange, repeat
+from torch import Tensor
+from torch.nn import functional
+
+from vitlib._checks import check_choice, pair
+
+KINDS = ("none", "1d", "2d", "relative", "sincos")
+RESIZE_MODES = ("bilinear", "bicubic")
+
+
+def combine_2d(rows: Tensor, columns: Tensor) -> Tensor:
+    """Join a table of rows and one of columns into positions of a grid.
+
+    Chapter 4. Dosovitskiy et al. 2021, Appendix D.4 ("2-dimensional").
+
+    Args:
+        rows: (gh, D/2), one vector a row of patches.
+        columns: (gw, D/2), one vector a column.
+
+    Returns:
+        (N, D) with N = gh * gw, in reading order: the row's half first.
+    """
+    height, width = len(rows), len(columns)
+    down = repeat(rows, "gh half -> (gh gw) half", gw=width)
+    across = repeat(columns, "gw half -> (gh gw) half", gh=height)
+    return torch.cat([down, across], dim=1)  # (N, D)
+
+
+def sincos_2d(grid_size: tuple[int, int], embed_dim: int) -> Tensor:
+    """Fixed sines and cosines of the row and the column.
+
+    Chapter 4. Not in the paper's Table 8. Vaswani et al. 2017, section 3.5,
+    for each axis; wavelengths from 2 pi to 10,000 * 2 pi patches.
+
+    Args:
+        grid_size: (gh, gw), in patches.
+        embed_dim: D; must be a multiple of 4 (two axes, sine and cosine).
+
+    Returns:
+        (N, D), not learned.
+
+    Raises:
+        ValueError: if 4 does not divide D.
+    """
+    grid_size = pair(grid_size, "grid_size")
+    if embed_dim % 4:
+        raise ValueError(
+            "sin-cos positions need embed_dim to be a multiple of 4; got "
+            f"embed_dim={embed_dim}"
+        )
+    quarter = embed_dim // 4
+    steps = torch.arange(quarter, dtype=torch.float64) / quarter
+    frequency = 10_000.0**-steps  # radians a patch
+
+    def wave(size: int) -> Tensor:
+        angle = torch.arange(size, dtype=torch.float64)[:, None] * frequency
+        return torch.cat([angle.sin(), angle.cos()], dim=1)  # (size, D/2)
+
+    return combine_2d(*map(wave, grid_size)).float()  # (N, D)
+
+
+def relative_positions(table: Tensor) -> Tensor:
+    """Look up a vector for each pair of tokens by their offset.
+
+    Chapter 4. Dosovitskiy et al. 2021, Appendix D.4 ("relative"), after
+    Shaw et al. 2018 (arXiv:1803.02155): attention adds the product of the
+    query with this vector to its logits.
+
+    Args:
+        table: (2T-1, d), one vector an offset, from -(T-1) to T-1.
+
+    Returns:
+        (T, T, d): entry (i, j) is the vector of the offset i - j.
+    """
+    size = (len(table) + 1) // 2
+    place = torch.arange(size, device=table.device)
+    offset = place[:, None] - place[None, :] + size - 1  # (T, T), 0..2T-2
+    return table[offset]  # (T, T, d)
+
+
+def resize_positions(
+    pos_embed: Tensor,
+    old_grid: tuple[int, int],
+    new_grid: tuple[int, int],
+    mode: str = "bicubic",
+) -> Tensor:
+    """Stretch learned positions to another grid of patches.
+
+    Chapter 4. Dosovitskiy et al. 2021, section 3.2. "bicubic" is timm's
+    choice; "bilinear" with aligned corners equals the released code's.
+
+    Args:
+        pos_embed: (1, T, D), where T is N of the old grid, or N + 1 with the
+            class token's position first, which is kept as it is.
+        old_grid: (gh, gw) the positions were made for.
+        new_grid: (gh, gw) wanted.
+        mode: "bicubic" or "bilinear".
+
+    Returns:
+        (1, T', D) for the new grid.
+
+    Raises:
+        ValueError: if T fits neither, or the mode is unknown.
+    """
+    check_choice("mode", mode, RESIZE_MODES)
+    old_grid, new_grid = pair(old_grid, "old_grid"), pair(new_grid, "new_grid")
+    rows, columns = old_grid
+    prefix = pos_embed.shape[1] - rows * columns
+    if prefix not in (0, 1):
+        raise ValueError(
+            f"a grid of {rows}x{columns} has {rows * columns} positions, or "
+            f"one more with a class token; got {pos_embed.shape[1]}"
+        )
+    if old_grid == new_grid:
+        return pos_embed
+    first, grid = pos_embed[:, :prefix], pos_embed[:, prefix:]
+    grid = rearrange(grid, "1 (gh gw) d -> 1 d gh gw", gh=rows)
+    grid = functional.interpolate(
+        grid,
+        size=new_grid,
+        mode=mode,
+        align_corners=mode == "bilinear",
+        antialias=mode == "bicubic",
+    )
+    grid = rearrange(grid, "1 d gh gw -> 1 (gh gw) d")
+    return torch.cat([first, grid], dim=1)  # (1, T', D)
