@@ -1,40 +1,18 @@
-"""All of the book's figures: arrays in, a matplotlib figure out.
+"""Pictures: images, their patches, and maps on one colour scale."""
 
-Nothing here computes a result, and nothing calls show.
-"""
+from collections.abc import Sequence
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-
-import matplotlib as mpl
 import numpy as np
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-STYLE = Path(__file__).with_name("vitlib.mplstyle")
-WIDTH = 6.4  # inches: the width of the book's text
-
-Values = Tensor | np.ndarray | Sequence[float]
-
-
-def use_style() -> None:
-    """Draw everything that follows in the book's style."""
-    plt.style.use(STYLE)
-
-
-def _array(values: Values) -> np.ndarray:
-    """Bring a tensor, of any device and float type, to numpy."""
-    if isinstance(values, Tensor):
-        values = values.detach().cpu()
-        values = values.float() if values.is_floating_point() else values
-    return np.asarray(values)
+from vitlib.plot._style import Values, bare, panels, to_numpy
 
 
 def _picture(image: Values) -> np.ndarray:
     """Bring an image (C, H, W), uint8 or 0-1, to what imshow takes."""
-    array = np.moveaxis(_array(image), 0, -1)  # (H, W, C)
+    array = np.moveaxis(to_numpy(image), 0, -1)  # (H, W, C)
     if array.dtype != np.uint8:
         array = array.clip(0, 1)
     return array[..., 0] if array.shape[-1] == 1 else array
@@ -47,29 +25,7 @@ def _show(ax: Axes, image: Values, label: str = "") -> None:
     if array.dtype != np.uint8:
         grey["vmax"] = 1
     ax.imshow(array, **(grey if array.ndim == 2 else {}))
-    _bare(ax, label)
-
-
-def _bare(ax: Axes, label: str = "") -> None:
-    """Take ticks, grid and frame away; keep a label below."""
-    ax.set(xticks=[], yticks=[], xlabel=label)
-    ax.grid(False)
-    ax.spines[:].set_visible(False)
-
-
-def _grid(
-    count: int, ncols: int | None, ratio: float = 1.0
-) -> tuple[Figure, list[Axes]]:
-    """Lay out count panels, ratio = height / width of one."""
-    ncols = min(ncols or count, count)
-    nrows = -(-count // ncols)
-    height = WIDTH / ncols * ratio * nrows + 0.25 * nrows
-    fig, axes = plt.subplots(
-        nrows, ncols, figsize=(WIDTH, height), squeeze=False
-    )
-    for ax in axes.flat[count:]:
-        ax.set_visible(False)
-    return fig, list(axes.flat[:count])
+    bare(ax, label)
 
 
 def images(
@@ -88,8 +44,8 @@ def images(
     Returns:
         The figure.
     """
-    height, width = _array(batch[0]).shape[1:]
-    fig, axes = _grid(len(batch), ncols, height / width)
+    height, width = to_numpy(batch[0]).shape[1:]
+    fig, axes = panels(len(batch), ncols, height / width)
     for index, (ax, image) in enumerate(zip(axes, batch, strict=True)):
         _show(ax, image, labels[index] if labels else "")
     return fig
@@ -124,16 +80,16 @@ def patches(image: Values, patch_size: int, gap: int | None = None) -> Figure:
                 row * step : row * step + patch_size,
                 column * step : column * step + patch_size,
             ] = array[y : y + patch_size, x : x + patch_size]
-    fig, (left, right) = _grid(2, 2, height / width)
+    fig, (left, right) = panels(2, 2, height / width)
     grey = {"cmap": "gray"} if array.ndim == 2 else {}
     left.imshow(array, **grey)
-    _bare(left, f"{height}x{width} pixels")
+    bare(left, f"{height}x{width} pixels")
     for x in range(patch_size, width, patch_size):
         left.axvline(x - 0.5, color="white", linewidth=0.8)
     for y in range(patch_size, height, patch_size):
         left.axhline(y - 0.5, color="white", linewidth=0.8)
     right.imshow(apart, **grey)
-    _bare(right, f"{rows}x{columns} patches of {patch_size}x{patch_size}")
+    bare(right, f"{rows}x{columns} patches of {patch_size}x{patch_size}")
     return fig
 
 
@@ -165,10 +121,10 @@ def heatmaps(
     Returns:
         The figure.
     """
-    arrays = [_array(matrix) for matrix in maps]
+    arrays = [to_numpy(matrix) for matrix in maps]
     rows, columns = arrays[0].shape
     single = len(arrays) == 1
-    fig, axes = _grid(len(arrays), ncols, 0.7 if single else rows / columns)
+    fig, axes = panels(len(arrays), ncols, 0.7 if single else rows / columns)
     low = min(array.min() for array in arrays) if vmin is None else vmin
     high = max(array.max() for array in arrays) if vmax is None else vmax
     for index, (ax, array) in enumerate(zip(axes, arrays, strict=True)):
@@ -181,4 +137,49 @@ def heatmaps(
         if labels:
             ax.set_title(labels[index])
     fig.colorbar(picture, ax=axes, label=colorbar, shrink=0.9)
+    return fig
+
+
+def overlay(
+    image: Values,
+    maps: Sequence[Values] | Tensor,
+    labels: Sequence[str] = (),
+    ncols: int | None = None,
+    colorbar: str = "",
+    vmin: float | None = None,
+    vmax: float | None = None,
+) -> Figure:
+    """Lay maps over a greyed image, on one shared colour scale.
+
+    Args:
+        image: (C, H, W), uint8 or floats from 0 to 1.
+        maps: grids (gh, gw), one value a patch; each patch keeps its edges.
+        labels: a line below each.
+        ncols: panels a row; all in one row if None.
+        colorbar: what the colour means, with its unit.
+        vmin: lower end of the scale; the smallest value if None.
+        vmax: upper end of the scale; the largest value if None.
+
+    Returns:
+        The figure.
+    """
+    grids = [to_numpy(grid) for grid in maps]
+    picture = _picture(image)
+    grey = picture if picture.ndim == 2 else picture.mean(axis=-1)
+    height, width = grey.shape
+    fig, axes = panels(len(grids), ncols, height / width)
+    low = min(grid.min() for grid in grids) if vmin is None else vmin
+    high = max(grid.max() for grid in grids) if vmax is None else vmax
+    for index, (ax, grid) in enumerate(zip(axes, grids, strict=True)):
+        ax.imshow(grey, cmap="gray")
+        shown = ax.imshow(
+            grid,
+            vmin=low,
+            vmax=high,
+            alpha=0.6,
+            extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+        )
+        bare(ax, labels[index] if labels else "")
+    bar = fig.colorbar(shown, ax=axes, label=colorbar, shrink=0.9)
+    bar.solids.set(alpha=1)
     return fig

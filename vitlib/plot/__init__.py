@@ -1,0 +1,20 @@
+"""All of the book's figures: arrays in, a matplotlib figure out.
+
+Nothing here computes a result, and nothing calls show.
+"""
+
+from vitlib.plot._style import use_style
+from vitlib.plot.charts import bars, curves, histograms, stack
+from vitlib.plot.pictures import heatmaps, images, overlay, patches
+
+__all__ = [
+    "bars",
+    "curves",
+    "heatmaps",
+    "histograms",
+    "images",
+    "overlay",
+    "patches",
+    "stack",
+    "use_style",
+]

@@ -1,0 +1,50 @@
+"""The book's look, and what both kinds of figures need."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+STYLE = Path(__file__).parents[1] / "vitlib.mplstyle"
+WIDTH = 6.4  # inches: the width of the book's text
+
+Values = Tensor | np.ndarray | Sequence[float]
+
+
+def use_style() -> None:
+    """Draw everything that follows in the book's style."""
+    plt.style.use(STYLE)
+
+
+def to_numpy(values: Values) -> np.ndarray:
+    """Bring a tensor, of any device and float type, to numpy."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        values = values.float() if values.is_floating_point() else values
+    return np.asarray(values)
+
+
+def panels(
+    count: int, ncols: int | None, ratio: float = 1.0
+) -> tuple[Figure, list[Axes]]:
+    """Lay out count panels; ratio is one panel's height by its width."""
+    ncols = min(ncols or count, count)
+    nrows = -(-count // ncols)
+    height = WIDTH / ncols * ratio * nrows + 0.25 * nrows
+    fig, axes = plt.subplots(
+        nrows, ncols, figsize=(WIDTH, height), squeeze=False
+    )
+    for ax in axes.flat[count:]:
+        ax.set_visible(False)
+    return fig, list(axes.flat[:count])
+
+
+def bare(ax: Axes, label: str = "") -> None:
+    """Take ticks, grid and frame away; keep a label below."""
+    ax.set(xticks=[], yticks=[], xlabel=label)
+    ax.grid(False)
+    ax.spines[:].set_visible(False)

@@ -1,0 +1,149 @@
+"""Charts: curves, bars and histograms, with units on their axes."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from vitlib.plot._style import WIDTH, Values, to_numpy
+
+MARKERS = "osD^vP"
+
+
+def curves(
+    series: Mapping[str, tuple[Values, Values]],
+    xlabel: str,
+    ylabel: str,
+    log: str = "",
+    reference: Mapping[str, float] | None = None,
+    markers: bool = True,
+) -> Figure:
+    """Draw one line a series, told apart by colour and marker.
+
+    Args:
+        series: name -> (x, y).
+        xlabel: what x is, with its unit.
+        ylabel: what y is, with its unit.
+        log: axes with a logarithmic scale: "", "x", "y" or "xy".
+        reference: name -> y of a dashed level, such as chance.
+        markers: whether to mark the points; False for long series.
+
+    Returns:
+        The figure.
+    """
+    fig, ax = plt.subplots(figsize=(WIDTH, 0.55 * WIDTH))
+    for index, (name, (x, y)) in enumerate(series.items()):
+        marker = MARKERS[index % len(MARKERS)] if markers else ""
+        ax.plot(to_numpy(x), to_numpy(y), marker=marker, label=name)
+    for name, level in (reference or {}).items():
+        ax.axhline(level, color="#5b6470", linestyle="--", label=name)
+    for axis in log:
+        getattr(ax, f"set_{axis}scale")("log")
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    if len(series) + len(reference or {}) > 1:
+        ax.legend()
+    return fig
+
+
+def bars(
+    values: Mapping[str, float | Sequence[float]],
+    xlabel: str,
+    reference: Mapping[str, float] | None = None,
+    decimals: int = 2,
+) -> Figure:
+    """Draw one horizontal bar a name, with its value written out.
+
+    Args:
+        values: name -> value, or several values, such as one a seed: then
+            the bar is their mean, and each is a dot.
+        xlabel: what the values are, with their unit.
+        reference: name -> value of a dashed line, such as chance.
+        decimals: digits after the point in the written values.
+
+    Returns:
+        The figure.
+    """
+    fig, ax = plt.subplots(figsize=(WIDTH, 0.8 + 0.34 * len(values)))
+    for row, value in enumerate(values.values()):
+        points = np.atleast_1d(to_numpy(value))
+        mean = points.mean()
+        ax.barh(row, mean, color="#0b6e8f", height=0.62)
+        ax.annotate(
+            f"{mean:,.{decimals}f}",
+            (max(mean, points.max(), 0), row),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+        )
+        if len(points) > 1:
+            ax.plot(points, [row] * len(points), ".", color="#d1672c")
+    for name, level in (reference or {}).items():
+        ax.axvline(level, color="#5b6470", linestyle="--", label=name)
+    if reference:
+        ax.legend()
+    ax.set_yticks(range(len(values)), list(values))
+    ax.set(xlabel=xlabel)
+    ax.margins(x=0.14)
+    ax.grid(axis="y", visible=False)
+    ax.invert_yaxis()
+    return fig
+
+
+def stack(
+    x: Values,
+    parts: Mapping[str, Values],
+    xlabel: str,
+    ylabel: str,
+    share: bool = False,
+) -> Figure:
+    """Draw parts of a whole, one on top of the other, along x.
+
+    Args:
+        x: where the whole was split.
+        parts: name -> values, not negative, as many as x.
+        xlabel: what x is, with its unit.
+        ylabel: what the parts are, with their unit.
+        share: whether to draw each part's share of the whole, 0 to 1.
+
+    Returns:
+        The figure.
+    """
+    heights = np.stack([to_numpy(part) for part in parts.values()])
+    if share:
+        heights = heights / heights.sum(axis=0)
+    fig, ax = plt.subplots(figsize=(WIDTH, 0.55 * WIDTH))
+    ax.stackplot(to_numpy(x), heights, labels=list(parts), alpha=0.9)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.margins(x=0)
+    handles, names = ax.get_legend_handles_labels()
+    fig.legend(
+        handles[::-1], names[::-1], loc="outside right upper", frameon=False
+    )
+    return fig
+
+
+def histograms(
+    samples: Mapping[str, Values], xlabel: str, bins: int = 60
+) -> Figure:
+    """Draw the densities of samples over one another, with shared bins.
+
+    Args:
+        samples: name -> values of any shape.
+        xlabel: what the values are, with their unit.
+        bins: number of bins over the joint range.
+
+    Returns:
+        The figure.
+    """
+    arrays = {name: to_numpy(s).ravel() for name, s in samples.items()}
+    edges = np.histogram_bin_edges(
+        np.concatenate(list(arrays.values())), bins=bins
+    )
+    fig, ax = plt.subplots(figsize=(WIDTH, 0.5 * WIDTH))
+    for name, array in arrays.items():
+        ax.hist(array, edges, density=True, alpha=0.55, label=name)
+    ax.set(xlabel=xlabel, ylabel="density")
+    ax.legend()
+    return fig
