@@ -82,7 +82,7 @@ def bars(
     for name, level in (reference or {}).items():
         ax.axvline(level, color="#5b6470", linestyle="--", label=name)
     if reference:
-        ax.legend()
+        fig.legend(loc="outside upper right")
     ax.set_yticks(range(len(values)), list(values))
     ax.set(xlabel=xlabel)
     ax.margins(x=0.14)
