@@ -122,8 +122,8 @@ def check_images(
     if img_size is not None and shape[2:] != img_size:
         raise ValueError(
             f"the model takes images of {img_size[0]}x{img_size[1]} pixels; "
-            f"got {shape[2]}x{shape[3]}: resize the images, or build the "
-            "model for that size (its positions resize on load)"
+            f"got {shape[2]}x{shape[3]}: resize the images, or take "
+            f"model.resized(({shape[2]}, {shape[3]}))"
         )
 
 
