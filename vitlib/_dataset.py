@@ -1,0 +1,103 @@
+"""Labelled images as one pair of tensors, and their normalisation.
+
+Rank 0: imports nothing from the package.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDataset:
+    """Labelled images, whole in memory.
+
+    Attributes:
+        images: uint8 (B, C, H, W), values 0 to 255.
+        labels: int64 (B,), values 0 to K - 1.
+        classes: the K names.
+
+    Raises:
+        ValueError: if shapes, dtypes or labels do not fit together.
+    """
+
+    images: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Check that the three fit together."""
+        images, labels = self.images, self.labels
+        if images.ndim != 4 or images.dtype != torch.uint8 or not len(images):
+            raise ValueError(
+                "images must be uint8 (B, C, H, W) with B of at least 1; got "
+                f"{images.dtype} {tuple(images.shape)}"
+            )
+        if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
+            raise ValueError(
+                f"labels must be int64 ({len(images)},), one an image; got "
+                f"{labels.dtype} {tuple(labels.shape)}"
+            )
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= len(self.classes):
+            raise ValueError(
+                f"labels must lie in 0 to {len(self.classes) - 1}, one for "
+                f"each class; got {low} to {high}"
+            )
+
+    def __len__(self) -> int:
+        """The number of images, B."""
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        """Shape and classes, not values."""
+        shape = tuple(self.images.shape)
+        return f"ImageDataset(images {shape}, {len(self.classes)} classes)"
+
+    def subset(self, index: Tensor | slice | Sequence[int]) -> "ImageDataset":
+        """The images at these places, with their labels."""
+        images, labels = self.images[index], self.labels[index]
+        return ImageDataset(images, labels, self.classes)
+
+    def to(self, device: torch.device | str) -> "ImageDataset":
+        """The same images on another device."""
+        images, labels = self.images.to(device), self.labels.to(device)
+        return ImageDataset(images, labels, self.classes)
+
+
+def normalize(
+    images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]
+) -> Tensor:
+    """Turn bytes into floats of about zero mean and unit variance.
+
+    Chapter 8. Works on the device the images are on; a batch at a time
+    keeps the data set itself in bytes.
+
+    Args:
+        images: uint8 (B, C, H, W), 0 to 255.
+        mean: C values for pixels from 0 to 1, as in IMAGENET_STATS.
+        std: C positive values, likewise.
+
+    Returns:
+        float32 (B, C, H, W): (images / 255 - mean) / std.
+
+    Raises:
+        ValueError: if the images are not bytes, or C differs.
+    """
+    shape = tuple(images.shape)
+    if images.dtype != torch.uint8 or images.ndim != 4:
+        raise ValueError(
+            "images must be uint8 (B, C, H, W), not yet normalised; got "
+            f"{images.dtype} {shape}"
+        )
+    if not len(mean) == len(std) == shape[1] or min(std) <= 0:
+        raise ValueError(
+            f"mean and std must hold one value for each of {shape[1]} "
+            f"channels, std above 0; got mean={mean}, std={std}"
+        )
+    stats = torch.tensor([mean, std], device=images.device)
+    centre, scale = rearrange(stats, "two c -> two c 1 1")  # (C, 1, 1) each
+    return images.float().div_(255).sub_(centre).div_(scale)
