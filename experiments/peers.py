@@ -6,7 +6,6 @@ Needs the environment of `make peers`.
 from collections.abc import Callable
 
 import timm
-import torch
 import torchvision
 import transformers
 import vit_pytorch
@@ -29,7 +28,7 @@ class Logits(nn.Module):
 
 
 def make_timm(c: ViTConfig) -> nn.Module:
-    """timm's VisionTransformer."""
+    """Timm's VisionTransformer."""
     return timm.models.vision_transformer.VisionTransformer(
         img_size=c.img_size,
         patch_size=c.patch_size,
@@ -42,7 +41,7 @@ def make_timm(c: ViTConfig) -> nn.Module:
 
 
 def make_torchvision(c: ViTConfig) -> nn.Module:
-    """torchvision's VisionTransformer; it takes three channels only."""
+    """Torchvision's VisionTransformer; it takes three channels only."""
     model = torchvision.models.VisionTransformer(
         image_size=c.img_size,
         patch_size=c.patch_size,
@@ -60,7 +59,7 @@ def make_torchvision(c: ViTConfig) -> nn.Module:
 
 
 def make_transformers(c: ViTConfig, attention: str) -> nn.Module:
-    """transformers' ViTForImageClassification, "sdpa" or "eager"."""
+    """Transformers' ViTForImageClassification, "sdpa" or "eager"."""
     config = transformers.ViTConfig(
         image_size=c.img_size,
         patch_size=c.patch_size,

@@ -1,0 +1,107 @@
+"""vitlib.plot: what the figures hold, not how they look."""
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+from matplotlib import pyplot as plt
+
+from vitlib import plot
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    mpl.use("agg")
+    yield
+    plt.close("all")
+
+
+def pictures(fig):
+    """The arrays drawn, panel by panel."""
+    return [ax.images[0].get_array() for ax in fig.axes if ax.images]
+
+
+def test_images_show_pixels_and_labels():
+    batch = torch.randint(256, (3, 3, 4, 6), dtype=torch.uint8)
+    fig = plot.images(batch, ["a", "b", "c"], ncols=2)
+    for shown, image in zip(pictures(fig), batch, strict=True):
+        assert np.array_equal(shown, image.permute(1, 2, 0))
+    labels = [ax.get_xlabel() for ax in fig.axes if ax.images]
+    assert labels == ["a", "b", "c"]
+
+
+def test_grey_images_share_the_whole_range():
+    fig = plot.images([torch.full((1, 4, 4), 0.5)])
+    assert fig.axes[0].images[0].get_clim() == (0, 1)
+    fig = plot.images([torch.full((1, 4, 4), 9, dtype=torch.uint8)])
+    assert fig.axes[0].images[0].get_clim() == (0, 255)
+
+
+def test_patches_stand_apart_in_reading_order():
+    image = torch.arange(64, dtype=torch.uint8).reshape(1, 8, 8)
+    _, apart = pictures(plot.patches(image, 4, gap=1))
+    assert apart.shape == (9, 9)
+    assert np.array_equal(apart[:4, 5:], image[0, :4, 4:])
+    assert (apart[4] == 255).all()
+    assert (apart[:, 4] == 255).all()
+
+
+def test_heatmaps_share_one_scale():
+    maps = torch.stack([torch.zeros(2, 2), torch.full((2, 2), 3.0)])
+    fig = plot.heatmaps(maps, colorbar="weight")
+    scales = [ax.images[0].get_clim() for ax in fig.axes if ax.images]
+    assert scales == [(0, 3), (0, 3)]
+    assert fig.axes[-1].get_ylabel() == "weight"
+    fig = plot.heatmaps(maps, vmin=-1, vmax=1)
+    assert fig.axes[0].images[0].get_clim() == (-1, 1)
+
+
+def test_overlay_lays_the_grid_over_the_whole_image():
+    image = torch.rand(3, 8, 12)
+    maps = torch.rand(2, 2, 3)
+    fig = plot.overlay(image, maps, ["a", "b"], colorbar="weight")
+    ax = fig.axes[0]
+    assert ax.images[1].get_extent() == [-0.5, 11.5, 7.5, -0.5]
+    assert np.allclose(ax.images[1].get_array(), maps[0])
+    scale = (maps.min().item(), maps.max().item())
+    assert np.allclose(fig.axes[1].images[1].get_clim(), scale)
+
+
+def test_curves_draw_each_series_and_reference():
+    series = {"a": ([1, 2], torch.tensor([3.0, 4.0])), "b": ([1, 2], [5, 6])}
+    fig = plot.curves(series, "x (px)", "y", "xy", reference={"chance": 4})
+    ax = fig.axes[0]
+    assert [line.get_label() for line in ax.lines] == ["a", "b", "chance"]
+    assert ax.lines[0].get_ydata().tolist() == [3, 4]
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    assert ax.get_xlabel() == "x (px)"
+
+
+def test_bars_write_means_and_show_every_seed():
+    fig = plot.bars({"one": 2.0, "seeds": [1.0, 3.5]}, "accuracy (%)")
+    ax = fig.axes[0]
+    assert [bar.get_width() for bar in ax.patches] == [2.0, 2.25]
+    assert [text.get_text() for text in ax.texts] == ["2.00", "2.25"]
+    assert ax.lines[0].get_xdata().tolist() == [1.0, 3.5]
+
+
+def test_stack_can_show_shares():
+    parts = {"a": [1, 3], "b": [3, 1]}
+    fig = plot.stack([0, 1], parts, "x", "share", share=True)
+    tops = [shape.get_paths()[0].vertices for shape in fig.axes[0].collections]
+    assert max(tops[0][:, 1]) == 0.75
+    assert max(tops[1][:, 1]) == 1.0
+
+
+def test_histograms_share_their_bins():
+    samples = {"a": torch.zeros(10), "b": torch.ones(2, 5)}
+    fig = plot.histograms(samples, "logit", bins=4)
+    edges = {round(bar.get_x(), 6) for bar in fig.axes[0].patches}
+    assert edges == {0, 0.25, 0.5, 0.75}
+
+
+def test_no_function_calls_show(monkeypatch):
+    monkeypatch.setattr(plt, "show", lambda: pytest.fail("show was called"))
+    plot.use_style()
+    assert mpl.rcParams["image.cmap"] == "viridis"
+    plot.images([torch.rand(1, 4, 4)])
