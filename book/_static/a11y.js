@@ -1,0 +1,33 @@
+// Names and landmarks that the theme leaves out, for screen readers.
+document.addEventListener("DOMContentLoaded", () => {
+  const each = (selector, change) =>
+    document.querySelectorAll(selector).forEach(change);
+
+  // A button's name must begin with the text that it shows.
+  each("button.search-button-field", (button) =>
+    button.removeAttribute("aria-label"));
+  each("button.theme-switch-button i", (icon) => {
+    icon.removeAttribute("title");
+    icon.setAttribute("aria-hidden", "true");
+  });
+  each("details > summary[aria-label]", (summary) =>
+    summary.removeAttribute("aria-label"));
+
+  // Code, tables and equations that scroll can be reached by keyboard.
+  each("div.highlight pre, .pst-scrollable-table-container, .cell_output pre",
+    (box) => {
+      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    });
+
+  // The entries of the bibliography are items of its list.
+  each('[role="doc-biblioentry"]', (entry) =>
+    entry.setAttribute("role", "listitem"));
+
+  // All content lies in a landmark.
+  each(".bd-sidebar-primary .sidebar-primary-items__start", (items) => {
+    const logo = items.querySelector(".navbar-brand");
+    if (!logo) return;
+    logo.parentElement.setAttribute("role", "navigation");
+    logo.parentElement.setAttribute("aria-label", "Home");
+  });
+});
