@@ -105,6 +105,40 @@ def test_each_path_is_taken_where_it_is_preferred(fused, monkeypatch):
     assert called == ["fused_attention" if fused else "explicit_attention"]
 
 
+@pytest.mark.parametrize(
+    ("dtype", "training", "amx", "fused"),
+    [
+        (torch.float32, True, False, True),
+        (torch.float32, False, True, True),
+        (torch.bfloat16, True, False, False),
+        (torch.bfloat16, True, True, False),
+        (torch.bfloat16, False, False, False),
+        (torch.bfloat16, False, True, True),
+    ],
+)
+def test_the_path_on_a_cpu(dtype, training, amx, fused, monkeypatch):
+    monkeypatch.setattr(vitlib.attention, "HAS_AMX", amx)
+    q = torch.zeros(1, 1, 2, 4, dtype=dtype, requires_grad=training)
+    assert vitlib.attention.prefers_fused(q) == fused
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_path_off_the_cpu_is_fused(dtype):
+    q = torch.zeros(1, 1, 2, 4, dtype=dtype, device="meta")
+    assert vitlib.attention.prefers_fused(q)
+
+
+def test_autocast_takes_the_bf16_path(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        vitlib.attention, "prefers_fused", lambda q: seen.append(q) or True
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        Attention(16, 4)(torch.randn(2, 5, 16))
+    assert seen[0].dtype == torch.bfloat16
+    assert seen[0].requires_grad
+
+
 def test_permuting_the_tokens_permutes_the_outputs():
     torch.manual_seed(0)
     attn, x, order = Attention(16, 4), torch.randn(2, 5, 16), torch.randperm(5)

@@ -4,11 +4,17 @@ Dosovitskiy et al. 2021 (arXiv:2010.11929), Appendix A, Eq. 5-8; Vaswani et
 al. 2017 (arXiv:1706.03762), section 3.2.
 """
 
+import torch
 from einops import einsum, rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vitlib._checks import check_heads
+
+# PyTorch before 2.10 or so cannot tell: then the explicit path serves
+HAS_AMX: bool = getattr(torch.cpu, "get_capabilities", dict)().get(
+    "amx_bf16", False
+)
 
 
 def explicit_attention(
@@ -54,9 +60,25 @@ def fused_attention(
 def prefers_fused(q: Tensor) -> bool:
     """Whether the fused kernel is the faster path for these queries.
 
-    Chapter 5.
+    Chapter 5. By device, dtype and mode:
+
+    | where                 | faster   | why                                |
+    |-----------------------|----------|------------------------------------|
+    | GPU                   | fused    | never writes the weights           |
+    | CPU, float32          | fused    | reads and writes them in the cache |
+    | CPU, bf16, training   | explicit | the fused bf16 backward is slow    |
+    | CPU, bf16, inference  | explicit | plain products use bf16 better     |
+    | the same, with AMX    | fused    | its tiles speed the fused kernel   |
+
+    The CPU rows without AMX are measured: experiments/attention_paths.py,
+    results/attention_paths.json. AMX was tried once, the GPU not at all.
+
+    Args:
+        q: queries (B, h, T, d), on the device and in the dtype of the call.
     """
-    return not (q.device.type == "cpu" and q.requires_grad)
+    if q.device.type != "cpu" or q.dtype != torch.bfloat16:
+        return True
+    return HAS_AMX and not q.requires_grad
 
 
 def _relative_logits(q: Tensor, rel_pos: Tensor) -> Tensor:
@@ -114,17 +136,18 @@ class Attention(nn.Module):
         Returns:
             (B, T, D), and the weights (B, h, T, T), or None if not asked.
         """
-        q, k, v = rearrange(
+        qkv = rearrange(
             self.qkv(x),
             "b t (three h d) -> three b h t d",
             three=3,
             h=self.num_heads,
-        )  # each (B, h, T, d)
+        )
         weights = None
-        if need_weights or not prefers_fused(q):
-            out, returned = explicit_attention(q, k, v, rel_pos)
-            weights = returned if need_weights else None
+        if prefers_fused(qkv) and not need_weights:
+            out = fused_attention(*qkv, rel_pos)  # (B, h, T, d)
         else:
-            out = fused_attention(q, k, v, rel_pos)
+            # one copy here saves one for each of the products
+            out, weights = explicit_attention(*qkv.contiguous(), rel_pos)
         out = rearrange(out, "b h t d -> b t (h d)")  # (B, T, D)
-        return self.proj_drop(self.proj(out)), weights
+        out = self.proj_drop(self.proj(out))
+        return out, weights if need_weights else None

@@ -1,0 +1,177 @@
+"""Images per second and peak memory, beside the peers, in one run.
+
+    .venv-peers/bin/python experiments/benchmark.py
+
+Eight cells: two models, inference and training, float32 and bf16 autocast.
+Within a cell all models take turns, in an order that rotates, so that a
+machine whose speed drifts treats them alike. Each round gives one ratio of
+vitlib to each peer. Writes results/benchmark.json.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import product
+from statistics import median
+from time import perf_counter
+
+import torch
+from machine import describe, save
+from peers import PEERS
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+import vitlib.attention
+from vitlib import VARIANTS, VisionTransformer
+from vitlib.config import ViTConfig
+
+SHAPES = {"Book/4": 128, "Ti/16": 16}  # images a batch
+CELLS = list(product(SHAPES, ["inference", "training"], ["float32", "bf16"]))
+# glibc returns large blocks to the system and takes them back at every step,
+# and then page faults are timed, not models: all models keep theirs.
+MALLOC = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**32),
+    "MALLOC_TRIM_THRESHOLD_": str(2**34),
+}
+
+
+class Path(nn.Module):
+    """vitlib with one attention path, whatever it would prefer."""
+
+    def __init__(self, config: ViTConfig, fused: bool) -> None:
+        super().__init__()
+        self.model, self.fused = VisionTransformer(config), fused
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Classify images (B, C, H, W): (B, K)."""
+        kept = vitlib.attention.prefers_fused
+        vitlib.attention.prefers_fused = lambda q: self.fused
+        try:
+            return self.model(images)
+        finally:
+            vitlib.attention.prefers_fused = kept
+
+
+MODELS: dict[str, Callable[[ViTConfig], nn.Module]] = {
+    "vitlib": VisionTransformer,
+    "vitlib, fused": lambda config: Path(config, fused=True),
+    "vitlib, explicit": lambda config: Path(config, fused=False),
+    **PEERS,
+}
+
+
+def make_step(
+    name: str, shape: str, mode: str, dtype: str
+) -> Callable[[], None]:
+    """One batch through one model: what is timed."""
+    torch.manual_seed(0)
+    config = VARIANTS[shape]
+    model = MODELS[name](config).train(mode == "training")
+    side = (config.img_size, config.img_size)
+    images = torch.randn(SHAPES[shape], config.in_chans, *side)
+    labels = torch.randint(config.num_classes, (SHAPES[shape],))
+    bf16 = torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bf16")
+
+    def infer() -> None:
+        with torch.inference_mode(), bf16:
+            model(images)
+
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+
+    def train() -> None:
+        with bf16:
+            loss = cross_entropy(model(images), labels)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return infer if mode == "inference" else train
+
+
+def time_cell(cell: tuple[str, str, str], rounds: int) -> dict:
+    """Time all models in turn; at least half a second a turn."""
+    batch_size = SHAPES[cell[0]]
+    steps = {name: make_step(name, *cell) for name in MODELS}
+    for step in steps.values():
+        step()
+    start = perf_counter()
+    steps["vitlib"]()
+    repeats = max(1, round(0.5 / (perf_counter() - start)))
+    rates: dict[str, list[float]] = {name: [] for name in MODELS}
+    names = list(MODELS)
+    for turn in range(rounds):
+        shift = turn % len(names)
+        for name in names[shift:] + names[:shift]:
+            start = perf_counter()
+            for _ in range(repeats):
+                steps[name]()
+            seconds = perf_counter() - start
+            rates[name].append(repeats * batch_size / seconds)
+    rows = {}
+    for name, values in rates.items():
+        pairs = zip(rates["vitlib"], values, strict=True)
+        ratios = [ours / theirs for ours, theirs in pairs]
+        rows[name] = {
+            "images_per_second": round(median(values), 1),
+            "range": [round(min(values), 1), round(max(values), 1)],
+            "vitlib_to_this": round(median(ratios), 3),
+            "ratio_range": [round(min(ratios), 3), round(max(ratios), 3)],
+        }
+    return rows
+
+
+def peak_memory(name: str, cell: tuple[str, str, str]) -> float:
+    """MB that three steps add to a fresh process that made the model."""
+    command = [sys.executable, __file__, "--memory", name, *cell]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout.splitlines()[-1])
+
+
+def print_memory(name: str, *cell: str) -> None:
+    """Run in that process."""
+    step = make_step(name, *cell)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(3):
+        step()
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print((after - before) / 1024)
+
+
+def main() -> None:
+    """Measure every cell and write the results as they come."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15, help="a cell")
+    parser.add_argument("--memory", nargs=4, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.memory:
+        print_memory(*args.memory)
+        return
+    if os.environ.keys() < MALLOC.keys() | os.environ.keys():
+        os.execve(
+            sys.executable, [sys.executable, *sys.argv], os.environ | MALLOC
+        )
+    results = {
+        "what": "images per second; vitlib_to_this: ratio of vitlib to the "
+        "model in the same round, the median of all rounds; MB: memory "
+        "that three steps add",
+        "machine": describe(),
+        "malloc": MALLOC,
+        "rounds": args.rounds,
+        "batch_size": SHAPES,
+        "cells": {},
+    }
+    for cell in CELLS:
+        rows = time_cell(cell, args.rounds)
+        for name, row in rows.items():
+            row["MB"] = round(peak_memory(name, cell))
+        results["cells"][", ".join(cell)] = rows
+        print(json.dumps({", ".join(cell): rows}, indent=1), flush=True)
+        save("benchmark", results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""What a result was measured on: written into every results file."""
+
+import json
+import os
+import platform
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+RESULTS = Path(__file__).parents[1] / "results"
+PACKAGES = ["torch", "torchvision", "timm", "transformers", "vit-pytorch"]
+
+
+def _cpu() -> str:
+    """The processor's name and its bf16 instructions."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or platform.machine()
+    fields = dict(
+        line.split(":", 1) for line in text.splitlines() if ":" in line
+    )
+    fields = {key.strip(): value.strip() for key, value in fields.items()}
+    flags = fields.get("flags", "").split()
+    known = [flag for flag in ("avx512_bf16", "amx_bf16") if flag in flags]
+    name = fields.get("model name", platform.machine())
+    return f"{name} ({', '.join(known) or 'no bf16 instructions'})"
+
+
+def describe() -> dict[str, Any]:
+    """The machine and the versions, as a results file states them."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "date": date.today().isoformat(),
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "versions": versions,
+    }
+
+
+def save(name: str, results: dict[str, Any]) -> Path:
+    """Write results/<name>.json, whole or not at all; return its path."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    draft = path.with_suffix(".json.part")
+    draft.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    draft.replace(path)
+    return path
