@@ -18,6 +18,7 @@ def curves(
     log: str = "",
     reference: Mapping[str, float] | None = None,
     markers: bool = True,
+    xticks: Sequence[float] = (),
 ) -> Figure:
     """Draw one line a series, told apart by colour and marker.
 
@@ -28,6 +29,7 @@ def curves(
         log: axes with a logarithmic scale: "", "x", "y" or "xy".
         reference: name -> y of a dashed level, such as chance.
         markers: whether to mark the points; False for long series.
+        xticks: the values written on the x axis; matplotlib's if empty.
 
     Returns:
         The figure.
@@ -40,6 +42,9 @@ def curves(
         ax.axhline(level, color="#5b6470", linestyle="--", label=name)
     for axis in log:
         getattr(ax, f"set_{axis}scale")("log")
+    if len(xticks):
+        ax.set_xticks(xticks, [f"{tick:g}" for tick in xticks])
+        ax.set_xticks([], minor=True)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     if len(series) + len(reference or {}) > 1:
         ax.legend()
