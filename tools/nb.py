@@ -45,6 +45,8 @@ def small_png(data: str) -> str:
     if len(data) < 100_000:  # charts and maps keep every colour
         return data
     picture = Image.open(io.BytesIO(base64.b64decode(data)))
+    if picture.mode == "P":  # done before
+        return data
     file = io.BytesIO()
     picture.convert("RGB").quantize(256).save(file, "PNG", optimize=True)
     return base64.b64encode(file.getvalue()).decode()
