@@ -164,3 +164,11 @@ def test_heads_that_do_not_divide_the_width_are_refused(width, heads):
 def test_a_number_of_heads_that_is_none_is_refused(heads):
     with pytest.raises(ValueError, match="num_heads must be a positive int"):
         Attention(16, heads)
+
+
+def test_dropout_follows_proj():
+    torch.manual_seed(0)
+    attn, x = Attention(16, 4, proj_drop=0.5), torch.randn(8, 5, 16)
+    share = (attn(x)[0] == 0).float().mean()
+    assert 0.4 < share < 0.6
+    assert (attn.eval()(x)[0] != 0).all()

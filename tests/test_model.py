@@ -227,6 +227,17 @@ def test_dropout_follows_the_positions_and_the_linear_layers():
     assert [*rates, model.blocks[1].mlp.drop.p] == [0.3] * 3
 
 
+def test_dropout_acts_on_the_sum_of_patches_and_positions():
+    model = tiny(drop_rate=0.5).train()
+    seen = []
+    model.blocks[0].register_forward_pre_hook(
+        lambda block, inputs: seen.append(inputs[0])
+    )
+    model(images(16))
+    share = (seen[0] == 0).float().mean()
+    assert 0.4 < share < 0.6
+
+
 # The start
 
 

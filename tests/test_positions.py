@@ -98,6 +98,13 @@ def test_bilinear_equals_the_released_codes_zoom():
     assert_close(out, expected, rtol=0, atol=1e-12)
 
 
+def test_bicubic_to_a_smaller_grid_averages():
+    stripes = torch.tensor([1.0, -1.0]).repeat(8)[:, None].repeat(1, 16)
+    table = stripes.reshape(1, 256, 1)  # rows of +1 and -1 in turn
+    out = resize_positions(table, (16, 16), (4, 4))
+    assert out.abs().max() < 0.2
+
+
 def test_the_same_grid_changes_nothing():
     table = torch.randn(1, 13, 4)
     assert torch.equal(resize_positions(table, (3, 4), (3, 4)), table)
