@@ -3,24 +3,29 @@
 
 PYTHON ?=
 PY := .venv/bin/python
+PEERS_PY := .venv-peers/bin/python
 CODE := $(wildcard vitlib tests tools notebooks experiments)
 
 # Two processes with one thread each are the fastest on two cores.
 export OMP_NUM_THREADS ?= 1
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300
 
-# A Python of a supported version that can make a virtual environment.
-FIND_PYTHON = \
-  for python in $(if $(PYTHON),"$(PYTHON)",\
-    python3.11 python3.12 python3.13 python3.10 python3) ""; do \
-    "$$python" -c 'import ensurepip, sys, venv; \
-      sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
-      2>/dev/null && break; \
-  done; \
-  test -n "$$python" || { \
-    echo "No Python 3.10 to 3.13 with venv found." \
-      "Install one (Debian: python3-venv) or say PYTHON=/path/to/it." >&2; \
-    exit 1; }
+# Make a virtual environment, unless it is there and its Python works.
+SUPPORTED := import ensurepip, sys, venv; \
+  sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+define MAKE_VENV
+@$(1)/bin/python -c '$(SUPPORTED)' 2>/dev/null && exit 0; \
+for python in $(if $(PYTHON),"$(PYTHON)",\
+  python3.11 python3.12 python3.13 python3.10 python3); do \
+  if "$$python" -c '$(SUPPORTED)' 2>/dev/null; then \
+    echo "Making $(1) with $$python"; \
+    exec "$$python" -m venv --clear $(1); \
+  fi; \
+done; \
+echo "No Python 3.10 to 3.13 with venv found. Install one" \
+  "(Debian: python3-venv), or say PYTHON=/path/to/python." >&2; exit 1
+endef
+INSTALL := -m pip --disable-pip-version-check install
 
 .PHONY: help book test run lint peers clean
 
@@ -37,20 +42,15 @@ ifneq ($(shell cat .venv-peers/ready 2>/dev/null),$(CURDIR))
 endif
 
 .venv/ready: requirements.txt pyproject.toml
-	@$(FIND_PYTHON); echo "Making .venv with $$python"; \
-	  "$$python" -m venv --clear .venv
-	$(PY) -m pip install --disable-pip-version-check -r requirements.txt
-	$(PY) -m pip install --disable-pip-version-check -q \
-	  --no-deps --no-build-isolation -e .
+	$(call MAKE_VENV,.venv)
+	$(PY) $(INSTALL) -r requirements.txt
+	$(PY) $(INSTALL) -q --no-deps --no-build-isolation -e .
 	@printf '%s\n' "$(CURDIR)" > $@
 
 .venv-peers/ready: requirements-peers.txt pyproject.toml
-	@$(FIND_PYTHON); echo "Making .venv-peers with $$python"; \
-	  "$$python" -m venv --clear .venv-peers
-	.venv-peers/bin/python -m pip install --disable-pip-version-check \
-	  -r requirements-peers.txt
-	.venv-peers/bin/python -m pip install --disable-pip-version-check -q \
-	  --no-deps --no-build-isolation -e .
+	$(call MAKE_VENV,.venv-peers)
+	$(PEERS_PY) $(INSTALL) -r requirements-peers.txt
+	$(PEERS_PY) $(INSTALL) -q --no-deps --no-build-isolation -e .
 	@printf '%s\n' "$(CURDIR)" > $@
 
 book: .venv/ready ## build the site; a warning is an error
@@ -69,7 +69,7 @@ lint: .venv/ready ## ruff, and the state of the notebooks
 	@$(PY) tools/nb.py check
 
 peers: .venv-peers/ready ## compare with timm, torchvision and transformers
-	.venv-peers/bin/python -m pytest tests/peers
+	$(PEERS_PY) -m pytest tests/peers
 
 clean: ## remove the built site and the caches, keep .venv
 	rm -rf _build build *.egg-info .pytest_cache .ruff_cache

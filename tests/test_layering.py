@@ -1,0 +1,172 @@
+"""vitlib is a ladder: a module imports only from ranks below its own."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+VITLIB = Path(__file__).resolve().parents[1] / "vitlib"
+
+RANKS = {
+    "_checks": 0,
+    "_dataset": 0,
+    "_download": 0,
+    "_formats": 0,
+    "_photographs": 0,
+    "_sources": 0,
+    "attention": 1,
+    "data": 1,
+    "init": 1,
+    "patches": 1,
+    "positions": 1,
+    "show": 1,
+    "tokens": 1,
+    "config": 2,
+    "encoder": 2,
+    "counts": 3,
+    "model": 3,
+    "plot._style": 4,
+    "plot.charts": 5,
+    "plot.pictures": 5,
+    "plot": 6,
+    "": 7,  # vitlib/__init__.py
+}
+# Imported only by the function that needs them, so that the package stays
+# light; matplotlib belongs to plot alone.
+OPTIONAL = {"matplotlib", "pooch", "skimage", "sklearn", "PIL", "tqdm"}
+MAX_LINES = 200
+
+FILES = sorted(VITLIB.rglob("*.py"))
+
+
+def module_name(file):
+    """Return the name of a file's module, without the package's."""
+    parts = file.relative_to(VITLIB).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def imports_of(source, top_level_only=False):
+    """Return the modules that a source imports."""
+    tree = ast.parse(source)
+    nodes = tree.body if top_level_only else ast.walk(tree)
+    names = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports in vitlib are absolute"
+            names.add(node.module)
+            # `from vitlib import model` imports a module, too
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def ladder_faults(name, source, ranks):
+    """Return the imports of a module that do not lie below it."""
+    faults = []
+    for imported in sorted(imports_of(source)):
+        if imported != "vitlib" and not imported.startswith("vitlib."):
+            continue
+        below = imported.removeprefix("vitlib").removeprefix(".")
+        if below in ranks and ranks[below] >= ranks[name]:
+            faults.append(f"{name} imports {below or 'vitlib'}")
+    return faults
+
+
+def test_every_module_has_a_rank():
+    assert {module_name(file) for file in FILES} == set(RANKS)
+
+
+@pytest.mark.parametrize("file", FILES, ids=module_name)
+def test_imports_only_from_below(file):
+    name = module_name(file)
+    source = file.read_text(encoding="utf-8")
+    assert ladder_faults(name, source, RANKS) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from vitlib.model import VisionTransformer",
+        "import vitlib.model",
+        "from vitlib import model",
+        "import vitlib",
+        "def late():\n    from vitlib.encoder import Block",
+        "from vitlib.tokens import pool",
+    ],
+)
+def test_a_step_up_the_ladder_is_noticed(line):
+    assert ladder_faults("tokens", line, RANKS)
+    assert not ladder_faults("tokens", "from vitlib._checks import x", RANKS)
+
+
+@pytest.mark.parametrize("file", FILES, ids=module_name)
+def test_optional_libraries_are_imported_late(file):
+    name = module_name(file)
+    source = file.read_text(encoding="utf-8")
+    early = {n.split(".")[0] for n in imports_of(source, top_level_only=True)}
+    anywhere = {n.split(".")[0] for n in imports_of(source)}
+    if name.split(".")[0] == "plot":
+        early.discard("matplotlib")
+        anywhere.discard("matplotlib")
+    assert not early & OPTIONAL
+    assert "matplotlib" not in anywhere
+
+
+@pytest.mark.parametrize("file", FILES, ids=module_name)
+def test_files_stay_short(file):
+    lines = len(file.read_text(encoding="utf-8").splitlines())
+    assert lines <= MAX_LINES
+
+
+@pytest.mark.parametrize("file", FILES, ids=module_name)
+def test_shapes_change_by_einops_only(file):
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    banned = {"view", "permute", "reshape", "transpose", "swapaxes"}
+    used = {
+        node.func.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    }
+    assert not used & banned
+
+
+def test_the_package_is_marked_as_typed():
+    assert (VITLIB / "py.typed").exists()
+
+
+def run_python(code, *options):
+    """Run code in a fresh interpreter and return what it wrote."""
+    result = subprocess.run(
+        [sys.executable, *options, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=VITLIB.parent,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout + result.stderr
+
+
+def test_import_is_silent():
+    assert run_python("import vitlib", "-W", "error") == ""
+
+
+def test_import_is_light():
+    code = (
+        "import sys, einops, torch; before = set(sys.modules);"
+        "import vitlib; new = set(sys.modules) - before;"
+        f"print(sorted(new & set({sorted(OPTIONAL)!r})))"
+    )
+    assert run_python(code).strip() == "[]"
+
+
+def test_import_takes_under_half_a_second_beyond_torch():
+    code = (
+        "import time, torch; start = time.perf_counter(); import vitlib;"
+        "print(time.perf_counter() - start)"
+    )
+    seconds = min(float(run_python(code)) for _ in range(3))
+    assert seconds < 0.5

@@ -1,0 +1,401 @@
+"""Every chapter is in the state that tools/hygiene.py asks for.
+
+The second half makes one small notebook without a fault, spoils it in one
+way at a time, and expects the rule concerned to say so.
+"""
+
+import base64
+from pathlib import Path
+
+import hygiene
+import nb as nb_tool
+import nbformat
+import pytest
+from nbformat.v4 import (
+    new_code_cell,
+    new_markdown_cell,
+    new_notebook,
+    new_output,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+ALT = "A grid of seven by seven patches of a photograph of a cat."
+MESSAGE = "ValueError: P=5 does not divide H=8"
+
+
+def test_there_are_chapters():
+    assert CHAPTERS
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_chapter(path):
+    found = hygiene.faults(path)
+    assert not found, "\n".join(found)
+
+
+def printed(text):
+    """Return the output of a print."""
+    return [new_output("stream", name="stdout", text=text)]
+
+
+def picture(size=100):
+    """Return the output of a figure of so many bytes."""
+    data = base64.b64encode(bytes(size)).decode()
+    return [new_output("display_data", data={"image/png": data})]
+
+
+def good_notebook():
+    """Return a notebook in which no rule finds a fault."""
+    error = new_output(
+        "error", ename="ValueError", evalue="P", traceback=[MESSAGE]
+    )
+    checked = {"tags": ["nbval-check-output"]}
+    cells = [
+        new_markdown_cell("# 2. Patches\n\nSee `{x}` and `y{z}`, $e^{x}$."),
+        new_code_cell(hygiene.INSTALL_CELL),
+        new_code_cell("print(1)", outputs=printed("1\n"), metadata=checked),
+        new_code_cell("print(2)", outputs=printed("2\n"), metadata=checked),
+        new_code_cell("torch.testing.assert_close(1, 1)"),
+        new_code_cell(
+            "plot()\nplt.show()",
+            outputs=picture(),
+            metadata={"mystnb": {"image": {"alt": ALT}}},
+        ),
+        new_code_cell(
+            "patchify(images, 5)",
+            outputs=[error],
+            metadata={"tags": ["raises-exception", "nbval-check-output"]},
+        ),
+        new_markdown_cell("[module](../vitlib/patches.py)"),
+    ]
+    for number in (1, 2, 3):
+        cells += [
+            new_markdown_cell(f"**Exercise {number}.** Why?"),
+            new_code_cell(
+                f"# @title Solution {number}\nprint({number})",
+                outputs=printed(f"{number}\n"),
+                metadata={"tags": ["hide-cell"]},
+            ),
+        ]
+    nb = new_notebook(cells=cells)
+    nb_tool.tidy_notebook(nb)
+    code = [cell for cell in nb.cells if cell.cell_type == "code"]
+    for number, cell in enumerate(code, 1):
+        cell.execution_count = number
+    return nb
+
+
+def faults_of(nb, folder):
+    """Write a notebook and return its faults."""
+    path = folder / "02_made.ipynb"
+    path.write_text(nbformat.v4.writes(nb), encoding="utf-8")  # unchecked
+    return hygiene.faults(path)
+
+
+def test_the_made_notebook_has_no_fault(tmp_path):
+    assert faults_of(good_notebook(), tmp_path) == []
+
+
+FAULTS = {}
+
+
+def fault(words):
+    """Register a way to spoil the notebook, and words of the message."""
+
+    def register(spoil):
+        FAULTS[spoil.__name__] = (spoil, words)
+        return spoil
+
+    return register
+
+
+@fault("metadata must be")
+def another_kernel(nb):
+    nb.metadata.kernelspec.name = "my-env"
+
+
+@fault("metadata must be")
+def python_version_kept(nb):
+    nb.metadata.language_info.version = "3.11.7"
+
+
+@fault("id of its own")
+def same_ids(nb):
+    nb.cells[2].id = nb.cells[3].id
+
+
+@fault("execution count None where 2 is due")
+def not_run(nb):
+    nb.cells[2].execution_count = None
+
+
+@fault("execution count 9 where 3 is due")
+def run_out_of_order(nb):
+    nb.cells[3].execution_count = 9
+
+
+@fault("is empty")
+def empty_cell(nb):
+    nb.cells[4].source = ""
+
+
+@fault("without a stored output")
+def outputs_stripped(nb):
+    nb.cells[2].outputs = []
+
+
+@fault("2 are due")
+def too_few_checked(nb):
+    for cell in nb.cells[2:7]:
+        cell.metadata.pop("tags", None)
+
+
+@fault("nbval compares no image")
+def image_checked(nb):
+    nb.cells[5].metadata.tags = ["nbval-check-output"]
+
+
+@fault("wrote to stderr")
+def stderr_kept(nb):
+    nb.cells[2].outputs += [new_output("stream", name="stderr", text="x")]
+
+
+@fault("output of type image/svg+xml")
+def svg_kept(nb):
+    svg = new_output("display_data", data={"image/svg+xml": "<svg/>"})
+    nb.cells[2].outputs += [svg]
+
+
+@fault("output of type application/vnd.jupyter.widget-view+json")
+def widget_kept(nb):
+    data = {"application/vnd.jupyter.widget-view+json": {}}
+    nb.cells[2].outputs += [new_output("display_data", data=data)]
+
+
+@fault("memory address")
+def address_printed(nb):
+    nb.cells[2].outputs = printed("<object at 0x7f3a2b1c>\n")
+
+
+@fault("a plot's repr")
+def plot_repr(nb):
+    data = {"text/plain": "[<matplotlib.lines.Line2D>]"}
+    nb.cells[2].outputs += [new_output("display_data", data=data)]
+
+
+@fault("a figure's repr")
+def figure_repr(nb):
+    data = {"text/plain": "<Figure size 640x480 with 1 Axes>"}
+    nb.cells[2].outputs += [new_output("display_data", data=data)]
+
+
+@fault("raised an error and is not tagged")
+def error_not_meant(nb):
+    nb.cells[6].metadata.tags = ["nbval-check-output"]
+
+
+@fault("raises-exception needs nbval-check-output")
+def error_not_compared(nb):
+    nb.cells[6].metadata.tags = ["raises-exception"]
+
+
+@fault("raised nothing")
+def error_gone(nb):
+    nb.cells[6].outputs = printed("fine\n")
+
+
+@fault("come together")
+def half_a_skip(nb):
+    nb.cells[4].metadata.tags = ["skip-execution"]
+
+
+@fault("unknown tags ['nbval-check-ouput']")
+def misspelt_tag(nb):
+    nb.cells[2].metadata.tags = ["nbval-check-ouput"]
+
+
+@fault("NBVAL_ comment")
+def comment_marker(nb):
+    nb.cells[2].source = "# NBVAL_IGNORE_OUTPUT\nprint(1)"
+
+
+@fault("ends with ';'")
+def semicolon(nb):
+    nb.cells[2].source = "print(1);"
+
+
+@fault("21 lines; at most 20")
+def long_cell(nb):
+    nb.cells[4].source += "\npass" * 20
+
+
+@fault("median of 9 lines")
+def long_cells(nb):
+    for cell in nb.cells[2:7]:
+        cell.source += "\npass" * (8 - cell.source.count("\n"))
+    for cell in nb.cells[9::2]:
+        cell.source += "\npass" * 8
+
+
+@fault("line of 80 characters")
+def wide_line(nb):
+    nb.cells[4].source += "\n" + "x" * 80
+
+
+@fault("magic or shell command")
+def magic(nb):
+    nb.cells[4].source += "\n%timeit f()"
+
+
+@fault("hides warnings")
+def warnings_hidden(nb):
+    nb.cells[4].source += "\nwarnings.filterwarnings('ignore')"
+
+
+@fault("absolute path at /home")
+def path_in_source(nb):
+    nb.cells[4].source += "\nopen('/home/me/x')"
+
+
+@fault("absolute path at /root")
+def path_in_output(nb):
+    nb.cells[2].outputs = printed("saved to /root/x\n")
+
+
+@fault("absolute path at /tmp")
+def path_in_prose(nb):
+    nb.cells[0].source += " It is in /tmp."
+
+
+@fault("absolute path at C:")
+def windows_path(nb):
+    nb.cells[4].source += "\nopen(r'C:\\Users\\me')"
+
+
+@fault("the first code cell must be")
+def install_cell_changed(nb):
+    nb.cells[1].source += "\n"
+
+
+@fault("no cell calls torch.testing.assert_close")
+def nothing_proved(nb):
+    nb.cells[4].source = "# assert_close(x, y)\nx = 1"
+
+
+@fault("alt text ''")
+def no_alt(nb):
+    nb.cells[5].metadata.pop("mystnb")
+
+
+@fault("alt text 'A plot.'")
+def short_alt(nb):
+    nb.cells[5].metadata.mystnb.image.alt = "A plot."
+
+
+@fault("alt text is a file name")
+def file_as_alt(nb):
+    alt = "../_build/html/_images/0123456789abcdef.png"
+    nb.cells[5].metadata.mystnb.image.alt = alt
+
+
+@fault("image of 150001 bytes")
+def large_image(nb):
+    nb.cells[5].outputs = picture(150_001)
+
+
+@fault("MyST role {ref}`")
+def myst_role(nb):
+    nb.cells[0].source += " See {ref}`fig-x`."
+
+
+@fault("MyST directive :::")
+def colon_fence(nb):
+    nb.cells[0].source += "\n\n:::{note}\nx\n:::"
+
+
+@fault("MyST directive ```{")
+def directive(nb):
+    nb.cells[0].source += "\n\n```{note}\nx\n```"
+
+
+@fault("link to ../vitlib/nothing.py: no such file")
+def broken_link(nb):
+    nb.cells[7].source = "[module](../vitlib/nothing.py)"
+
+
+@fault("no such file")
+def broken_link_to_repository(nb):
+    url = f"{hygiene.repository_url()}/blob/main/vitlib/nothing.py"
+    nb.cells[7].source = f"[module]({url})"
+
+
+@fault("image from elsewhere")
+def remote_image(nb):
+    nb.cells[7].source = "![a cat](https://example.org/cat.png)"
+
+
+@fault("3 to 5 are due")
+def two_exercises(nb):
+    del nb.cells[-2:]
+
+
+@fault("solutions [1, 2] for exercises [1, 2, 3]")
+def exercise_without_solution(nb):
+    del nb.cells[-1]
+
+
+@fault("a solution has the tag hide-cell")
+def solution_open(nb):
+    nb.cells[-1].metadata.tags = []
+
+
+@fault("a solution has the tag hide-cell")
+def hidden_without_title(nb):
+    nb.cells[-1].source = "print(3)"
+
+
+@fault("open in Colab")
+def open_in_colab(nb):
+    nb.cells[-1].metadata.pop("cellView")
+
+
+@fault("must open with '# 2. Title'")
+def wrong_number(nb):
+    nb.cells[0].source = "# 3. Patches"
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_noticed(name, tmp_path):
+    spoil, words = FAULTS[name]
+    nb = good_notebook()
+    spoil(nb)
+    assert any(words in found for found in faults_of(nb, tmp_path))
+
+
+def test_every_rule_can_fail(tmp_path):
+    failed = set()
+    for spoil, _ in FAULTS.values():
+        nb = good_notebook()
+        spoil(nb)
+        failed |= {check for check in hygiene.CHECKS if list(check(nb))}
+    assert failed == set(hygiene.CHECKS)
+
+
+def test_run_stores_outputs_once_and_keeps_a_failing_file(tmp_path):
+    path = tmp_path / "02_made.ipynb"
+    nb = new_notebook(cells=[new_code_cell("print(1)\nprint(2)")])
+    nbformat.write(nb, path)
+    nb_tool.run([path], timeout=60)
+    first = path.read_bytes()
+    stored = nbformat.read(path, as_version=4)
+    assert stored.cells[0].outputs == printed("1\n2\n")
+    assert stored.cells[0].execution_count == 1
+    nb_tool.run([path], timeout=60)
+    assert path.read_bytes() == first
+
+    stored.cells[0].source = "raise RuntimeError('no')"
+    nbformat.write(stored, path)
+    before = path.read_bytes()
+    assert nb_tool.run([path], timeout=60) > 0
+    assert path.read_bytes() == before
