@@ -99,10 +99,10 @@ def test_bilinear_equals_the_released_codes_zoom():
 
 
 def test_bicubic_to_a_smaller_grid_averages():
-    stripes = torch.tensor([1.0, -1.0]).repeat(8)[:, None].repeat(1, 16)
-    table = stripes.reshape(1, 256, 1)  # rows of +1 and -1 in turn
+    generator = torch.Generator().manual_seed(0)
+    table = torch.randn(1, 256, 64, generator=generator)
     out = resize_positions(table, (16, 16), (4, 4))
-    assert out.abs().max() < 0.2
+    assert out.std() < 0.4  # 0.22; 0.72 if values between are left out
 
 
 def test_the_same_grid_changes_nothing():
