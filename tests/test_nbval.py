@@ -120,6 +120,7 @@ def test_an_edited_output_is_noticed(tmp_path):
         cell
         for cell in nb.cells
         if "nbval-check-output" in cell.metadata.get("tags", [])
+        and cell.outputs
         and cell.outputs[0].output_type == "stream"
     )
     text = cell.outputs[0].text
