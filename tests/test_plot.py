@@ -77,6 +77,16 @@ def test_curves_draw_each_series_and_reference():
     assert ax.get_xlabel() == "x (px)"
 
 
+def test_curves_tell_references_apart_and_write_chosen_ticks():
+    levels = {"chance": 4, "floor": 1}
+    series = {"a": ([4, 14], [5, 6])}
+    fig = plot.curves(series, "P", "y", "x", levels, xticks=[4, 14])
+    ax = fig.axes[0]
+    assert len({line.get_linestyle() for line in ax.lines[1:]}) == 2
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["4", "14"]
+    assert ax.get_xticks(minor=True).size == 0
+
+
 def test_bars_write_means_and_show_every_seed():
     fig = plot.bars({"one": 2.0, "seeds": [1.0, 3.5]}, "accuracy (%)")
     ax = fig.axes[0]

@@ -1,6 +1,7 @@
 """Charts: curves, bars and histograms, with units on their axes."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -38,8 +39,9 @@ def curves(
     for index, (name, (x, y)) in enumerate(series.items()):
         marker = MARKERS[index % len(MARKERS)] if markers else ""
         ax.plot(to_numpy(x), to_numpy(y), marker=marker, label=name)
-    for name, level in (reference or {}).items():
-        ax.axhline(level, color="#5b6470", linestyle="--", label=name)
+    levels = (reference or {}).items()
+    for (name, level), dash in zip(levels, cycle(("--", ":", "-."))):
+        ax.axhline(level, color="#5b6470", linestyle=dash, label=name)
     for axis in log:
         getattr(ax, f"set_{axis}scale")("log")
     if len(xticks):
