@@ -4,6 +4,7 @@
 PYTHON ?=
 PY := .venv/bin/python
 PEERS_PY := .venv-peers/bin/python
+BROWSER_PY := .venv-browser/bin/python
 CODE := $(wildcard vitlib tests tools notebooks experiments)
 
 # Two processes with one thread each are the fastest on two cores.
@@ -27,10 +28,10 @@ echo "No Python 3.10 to 3.13 with venv found. Install one" \
 endef
 INSTALL := -m pip --disable-pip-version-check install
 
-.PHONY: help book test run lint peers clean
+.PHONY: help book test run lint peers browser clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' \
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' \
 	  Makefile
 
 # A moved or copied folder needs its environment made again.
@@ -53,11 +54,17 @@ endif
 	$(PEERS_PY) $(INSTALL) -q --no-deps --no-build-isolation -e .
 	@printf '%s\n' "$(CURDIR)" > $@
 
+.venv-browser/ready: requirements-browser.txt
+	$(call MAKE_VENV,.venv-browser)
+	$(BROWSER_PY) $(INSTALL) -r requirements-browser.txt
+	@touch $@
+
 book: .venv/ready ## build the site; a warning is an error
 	@$(PY) tools/book.py
 
 test: .venv/ready ## unit tests, hygiene, then every notebook by nbval
-	$(PY) -m pytest -n 2 --dist loadfile --ignore=tests/peers tests
+	$(PY) -m pytest -n 2 --dist loadfile --ignore=tests/peers \
+	  --ignore=tests/browser tests
 	$(PY) -m pytest -n 2 --dist loadfile $(NBVAL) notebooks
 
 run: .venv/ready ## execute every notebook and store its outputs
@@ -70,6 +77,9 @@ lint: .venv/ready ## ruff, and the state of the notebooks
 
 peers: .venv-peers/ready ## compare with timm, torchvision and transformers
 	$(PEERS_PY) -m pytest tests/peers
+
+browser: book .venv-browser/ready ## look at the site in the system's Chromium
+	$(BROWSER_PY) -m pytest --confcutdir=tests/browser tests/browser
 
 clean: ## remove the built site and the caches, keep .venv
 	rm -rf _build build *.egg-info .pytest_cache .ruff_cache

@@ -168,6 +168,9 @@ def test_site_shows_formulas_by_its_own_mathjax(site):
     fonts = mathjax / "output" / "chtml" / "fonts" / "woff-v2"
     assert (mathjax / "tex-chtml.js").stat().st_size > 1_000_000
     assert (fonts / "MathJax_Main-Regular.woff").exists()
+    # loaded when a page needs it; without it no formula of the page is shown
+    extensions = mathjax / "input" / "tex" / "extensions"
+    assert (extensions / "boldsymbol.js").exists()
     notation = pages.Page(site / "book" / "notation.html")
     assert notation.formulas > 40
     for path in CHAPTERS:
