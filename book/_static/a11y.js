@@ -23,6 +23,14 @@ document.addEventListener("DOMContentLoaded", () => {
   each('[role="doc-biblioentry"]', (entry) =>
     entry.setAttribute("role", "listitem"));
 
+  // The empty corner of a table is no heading.
+  each("thead th", (heading) => {
+    if (heading.textContent.trim()) return;
+    const cell = document.createElement("td");
+    cell.className = heading.className;
+    heading.replaceWith(cell);
+  });
+
   // All content lies in a landmark.
   each(".bd-sidebar-primary .sidebar-primary-items__start", (items) => {
     const logo = items.querySelector(".navbar-brand");
