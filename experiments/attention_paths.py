@@ -14,7 +14,7 @@ from statistics import median
 from time import perf_counter
 
 import torch
-from machine import describe, save
+from machine import describe, keep_memory, save
 
 import vitlib.attention
 from vitlib import Attention
@@ -65,6 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15, help="a cell")
     rounds = parser.parse_args().rounds
+    keep_memory()
     cells = {}
     modes = product(["inference", "training"], ["float32", "bf16"], TOKENS)
     for mode, dtype, tokens in modes:

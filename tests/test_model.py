@@ -212,6 +212,23 @@ def test_an_image_is_not_touched_by_its_neighbours_in_the_batch():
     assert_close(model(batch)[1:2], model(batch[1:2]), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "stream"),
+    [(torch.bfloat16, torch.bfloat16), (torch.float16, torch.float32)],
+)
+@pytest.mark.parametrize("kind", ["1d", "2d", "sincos"])
+def test_the_stream_under_autocast(dtype, stream, kind):
+    model, seen = tiny(pos_embed=kind), []
+    for block in model.blocks:
+        block.register_forward_hook(
+            lambda block, inputs, out: seen.append(out[0].dtype)
+        )
+    with torch.autocast("cpu", dtype):
+        logits = model(images())
+    assert seen == [stream] * 2
+    assert_close(logits.float(), model(images()), rtol=0, atol=0.2)
+
+
 def test_drop_path_grows_linearly_with_depth():
     model = VisionTransformer(replace(TINY, depth=5, drop_path=0.4))
     rates = [block.drop_path1.rate for block in model.blocks]
@@ -261,12 +278,11 @@ def test_each_weight_starts_as_the_released_code_has_it():
         block.mlp.fc2.weight: math.sqrt(2 / 1280),
         block.mlp.fc1.bias: 1e-6,
         model.pos_embed: 0.02,
-        # a normal cut at two deviations keeps 0.8796 of its spread
-        model.patch_embed.proj.weight: 0.8796 * math.sqrt(1 / 32),
-        model.pre_logits.fc.weight: 0.8796 * math.sqrt(1 / 256),
+        model.patch_embed.proj.weight: math.sqrt(1 / 32),
+        model.pre_logits.fc.weight: math.sqrt(1 / 256),
     }
     for weight, expected in spread.items():
-        assert abs(weight.std().item() / expected - 1) < 0.08
+        assert abs(weight.std().item() / expected - 1) < 0.05
     bound = math.sqrt(6 / 512)  # uniform, so no larger value
     assert block.attn.qkv.weight.abs().max() <= bound
     for zero in (

@@ -48,25 +48,23 @@ class VisionTransformer(nn.Module):
         self.cls_token = None
         if config.class_token:
             self.cls_token = nn.Parameter(torch.zeros(1, 1, D))
+        shape = config.pos_embed_shape
         if config.pos_embed == "sincos":
             table = sincos_2d(config.grid_size, D)
             self.register_buffer("pos_embed", table, persistent=False)
         else:
-            shape = config.pos_embed_shape
             table = nn.Parameter(torch.empty(shape)) if shape else None
             self.register_parameter("pos_embed", table)
         self.pos_drop = nn.Dropout(config.drop_rate)
         step = config.drop_path / max(config.depth - 1, 1)
+        shared = {
+            "mlp_ratio": config.mlp_ratio,
+            "qkv_bias": config.qkv_bias,
+            "drop": config.drop_rate,
+            "norm_first": config.norm_first,
+        }
         self.blocks = nn.ModuleList(
-            Block(
-                D,
-                config.num_heads,
-                mlp_ratio=config.mlp_ratio,
-                qkv_bias=config.qkv_bias,
-                drop=config.drop_rate,
-                drop_path=step * index,
-                norm_first=config.norm_first,
-            )
+            Block(D, config.num_heads, drop_path=step * index, **shared)
             for index in range(config.depth)
         )
         self.norm = nn.LayerNorm(D, eps=LAYER_NORM_EPS)
@@ -88,6 +86,7 @@ class VisionTransformer(nn.Module):
         kind, table = self.config.pos_embed, self.pos_embed
         if kind in ("none", "relative"):
             return x
+        table = table.to(x.dtype)
         if kind == "1d":
             return x + table
         if kind == "2d":
@@ -109,6 +108,8 @@ class VisionTransformer(nn.Module):
             (B, h, T, T), or an empty one if not asked.
         """
         x = self.patch_embed(images)  # (B, N, D)
+        if x.dtype == torch.float16:  # too narrow for the sum of all branches
+            x = x.float()
         if self.cls_token is not None:
             x = prepend_token(x, self.cls_token)  # (B, T, D)
         x = self.pos_drop(self._add_positions(x))  # Eq. 1
@@ -118,8 +119,7 @@ class VisionTransformer(nn.Module):
         all_weights = []
         for block in self.blocks:
             x, weights = block(x, need_weights, rel_pos)  # Eq. 2 and 3
-            if weights is not None:
-                all_weights.append(weights)
+            all_weights += [] if weights is None else [weights]
         return self.norm(x), all_weights
 
     def forward_head(self, x: Tensor) -> Tensor:
@@ -149,8 +149,7 @@ class VisionTransformer(nn.Module):
 
         Args:
             img_size: H = W in pixels, or (H, W); P must divide both.
-            mode: how positions are resized; see
-                vitlib.positions.resize_positions.
+            mode: see vitlib.positions.resize_positions.
 
         Returns:
             A new model with copies of the weights.

@@ -24,7 +24,7 @@ def prepend_token(x: Tensor, cls_token: Tensor) -> Tensor:
     Returns:
         (B, N+1, D): the class token is component 0, the *first*.
     """
-    first = repeat(cls_token, "1 1 d -> b 1 d", b=x.shape[0])
+    first = repeat(cls_token.to(x.dtype), "1 1 d -> b 1 d", b=x.shape[0])
     return cat([first, x], dim=1)  # (B, T, D)
 
 
