@@ -48,7 +48,10 @@ def small_png(data: str) -> str:
     if picture.mode == "P":  # done before
         return data
     file = io.BytesIO()
-    picture.convert("RGB").quantize(256).save(file, "PNG", optimize=True)
+    colours = picture.convert("RGB").quantize(
+        256, Image.Quantize.MAXCOVERAGE, kmeans=3
+    )
+    colours.save(file, "PNG", optimize=True)
     return base64.b64encode(file.getvalue()).decode()
 
 

@@ -62,16 +62,17 @@ def prefers_fused(q: Tensor) -> bool:
 
     Chapter 5. By device, dtype and mode:
 
-    | where                 | faster   | why                                |
-    |-----------------------|----------|------------------------------------|
-    | GPU                   | fused    | never writes the weights           |
-    | CPU, float32          | fused    | reads and writes them in the cache |
-    | CPU, bf16, training   | explicit | the fused bf16 backward is slow    |
-    | CPU, bf16, inference  | explicit | plain products use bf16 better     |
-    | the same, with AMX    | fused    | its tiles speed the fused kernel   |
+    | where                | faster   | why                              |
+    |----------------------|----------|----------------------------------|
+    | GPU                  | fused    | never writes the weights         |
+    | CPU, float32         | fused    | the same: 0.7 to 1.0 of the time |
+    | CPU, bf16, training  | explicit | fused takes 1.9 to 2.7 times as  |
+    | CPU, bf16, inference | explicit | long, and 1.3 to 2.0 times       |
+    | the same, with AMX   | fused    | its tiles serve the fused kernel |
 
-    The CPU rows without AMX are measured: experiments/attention_paths.py,
-    results/attention_paths.json. AMX was tried once, the GPU not at all.
+    The CPU rows without AMX are measured, for 50 to 1370 tokens
+    (experiments/attention_paths.py, results/attention_paths.json); AMX was
+    tried once, the GPU not at all.
 
     Args:
         q: queries (B, h, T, d), on the device and in the dtype of the call.
