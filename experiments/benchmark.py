@@ -10,12 +10,12 @@ vitlib to each peer. Writes results/benchmark.json.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 
@@ -33,7 +33,7 @@ SHAPES = {"Book/4": 128, "Ti/16": 16}  # images a batch
 CELLS = list(product(SHAPES, ["inference", "training"], ["float32", "bf16"]))
 
 
-class Path(nn.Module):
+class OnePath(nn.Module):
     """vitlib with one attention path, whatever it would prefer."""
 
     def __init__(self, config: ViTConfig, fused: bool) -> None:
@@ -66,8 +66,8 @@ def like_simple_vit(config: ViTConfig) -> nn.Module:
 MODELS: dict[str, Callable[[ViTConfig], nn.Module]] = {
     "vitlib": VisionTransformer,
     "vitlib, like SimpleViT": like_simple_vit,
-    "vitlib, fused": lambda config: Path(config, fused=True),
-    "vitlib, explicit": lambda config: Path(config, fused=False),
+    "vitlib, fused": lambda config: OnePath(config, fused=True),
+    "vitlib, explicit": lambda config: OnePath(config, fused=False),
     **PEERS,
 }
 
@@ -139,14 +139,19 @@ def peak_memory(name: str, cell: tuple[str, str, str]) -> float:
     return float(done.stdout.splitlines()[-1])
 
 
+def peak() -> int:
+    """Largest memory of this process so far, in kB (Linux)."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.split("VmHWM:")[1].split()[0])
+
+
 def print_memory(name: str, *cell: str) -> None:
     """Run in that process."""
     step = make_step(name, *cell)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak()
     for _ in range(3):
         step()
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print((after - before) / 1024)
+    print((peak() - before) / 1024)
 
 
 def main() -> None:
@@ -162,7 +167,7 @@ def main() -> None:
     results = {
         "what": "images per second; vitlib_to_this: ratio of vitlib to the "
         "model in the same round, the median of all rounds; MB: memory "
-        "that three steps add",
+        "that three steps add to a fresh process",
         "machine": describe(),
         "rounds": args.rounds,
         "batch_size": SHAPES,
@@ -173,7 +178,7 @@ def main() -> None:
         results["cells"][", ".join(cell)] = rows
         print(json.dumps({", ".join(cell): rows}, indent=1), flush=True)
         save("benchmark", results)
-    for cell, name in product(CELLS, MODELS):
+    for cell, name in product(CELLS, ["vitlib", *PEERS]):
         row = results["cells"][", ".join(cell)][name]
         row["MB"] = round(peak_memory(name, cell))
     print(save("benchmark", results))
