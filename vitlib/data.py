@@ -169,8 +169,9 @@ def _load_idx(
     folder: Path, sums: dict[str, str]
 ) -> tuple[ImageDataset, ImageDataset]:
     """Read training and test split of Fashion-MNIST or its sample."""
+    classes = len(FASHION_MNIST.classes)
     train, test = (
-        _dataset([read_idx(folder, split, 10, sums)], FASHION_MNIST)
+        _dataset([read_idx(folder, split, classes, sums)], FASHION_MNIST)
         for split in ("train", "t10k")
     )
     return train, test

@@ -28,6 +28,15 @@ def _show(ax: Axes, image: Values, label: str = "") -> None:
     bare(ax, label)
 
 
+def _shared_scale(
+    arrays: Sequence[np.ndarray], vmin: float | None, vmax: float | None
+) -> tuple[float, float]:
+    """Find the ends of one scale for all, where they are not given."""
+    low = min(array.min() for array in arrays) if vmin is None else vmin
+    high = max(array.max() for array in arrays) if vmax is None else vmax
+    return low, high
+
+
 def images(
     batch: Sequence[Values] | Tensor,
     labels: Sequence[str] = (),
@@ -125,8 +134,7 @@ def heatmaps(
     rows, columns = arrays[0].shape
     single = len(arrays) == 1
     fig, axes = panels(len(arrays), ncols, 0.7 if single else rows / columns)
-    low = min(array.min() for array in arrays) if vmin is None else vmin
-    high = max(array.max() for array in arrays) if vmax is None else vmax
+    low, high = _shared_scale(arrays, vmin, vmax)
     for index, (ax, array) in enumerate(zip(axes, arrays, strict=True)):
         picture = ax.imshow(array, vmin=low, vmax=high, cmap=cmap)
         ax.set(xlabel=xlabel, ylabel=ylabel)
@@ -168,8 +176,7 @@ def overlay(
     grey = picture if picture.ndim == 2 else picture.mean(axis=-1)
     height, width = grey.shape
     fig, axes = panels(len(grids), ncols, height / width)
-    low = min(grid.min() for grid in grids) if vmin is None else vmin
-    high = max(grid.max() for grid in grids) if vmax is None else vmax
+    low, high = _shared_scale(grids, vmin, vmax)
     for index, (ax, grid) in enumerate(zip(axes, grids, strict=True)):
         ax.imshow(grey, cmap="gray")
         shown = ax.imshow(
