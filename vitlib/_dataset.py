@@ -3,12 +3,15 @@
 Rank 0: imports nothing from the package.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor
+from torch.nn import functional
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +64,46 @@ class ImageDataset:
         """The images at these places, with their labels."""
         images, labels = self.images[index], self.labels[index]
         return ImageDataset(images, labels, self.classes)
+
+    def fingerprint(self) -> str:
+        """First 16 digits of a SHA-256 over images, labels and classes."""
+        digest = hashlib.sha256(
+            repr((self.images.shape, self.classes)).encode()
+        )
+        for tensor in (self.images, self.labels):
+            digest.update(tensor.cpu().contiguous().numpy())
+        return digest.hexdigest()[:16]
+
+    def split(
+        self, count: int, seed: int = 0
+    ) -> tuple["ImageDataset", "ImageDataset"]:
+        """Hold some images out of training, each class by its share.
+
+        Args:
+            count: how many to hold out.
+            seed: of the draw.
+
+        Returns:
+            The others, and those held out, both in a random order.
+
+        Raises:
+            ValueError: unless 0 < count < B.
+        """
+        if not 0 < count < len(self):
+            raise ValueError(
+                f"count must lie between 0 and {len(self)}, the number of "
+                f"images; got {count}"
+            )
+        order = torch.from_numpy(
+            np.random.default_rng(seed).permutation(len(self))
+        )
+        # the share that precedes an image within its class; sorted by it,
+        # every stretch holds every class by its share
+        hot = functional.one_hot(self.labels[order], len(self.classes))
+        place = (hot.cumsum(dim=0) * hot).sum(dim=1) - 0.5
+        place /= hot.sum(dim=0)[self.labels[order]]
+        order = order[place.argsort(stable=True)]
+        return self.subset(order[count:]), self.subset(order[:count])
 
     def to(self, device: torch.device | str) -> "ImageDataset":
         """The same images on another device."""

@@ -1,0 +1,100 @@
+"""Chapter 10: one run on many processes, by PyTorch's own engine.
+
+Li et al. 2020 (arXiv:2006.15704) for DDP; Zhao et al. 2023
+(arXiv:2304.11277) for FSDP.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, distributed, nn
+
+
+def rank_and_world() -> tuple[int, int]:
+    """This process's number, from 0, and how many there are."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1
+
+
+def local_device(device: torch.device) -> torch.device:
+    """The GPU of this process: torchrun numbers those of each machine."""
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
+    return device
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[tuple[int, int]]:
+    """Join the processes that torchrun started, if it did; leave at the end.
+
+    Chapter 10. NCCL between GPUs, gloo between CPUs.
+
+    Yields:
+        rank and world size; 0 and 1 without torchrun.
+    """
+    mine = "WORLD_SIZE" in os.environ and not distributed.is_initialized()
+    if mine:
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        distributed.init_process_group(backend)
+    try:
+        yield rank_and_world()
+    finally:
+        if mine:
+            distributed.destroy_process_group()
+
+
+def parallelize(
+    model: nn.Module, device: torch.device, fsdp: bool
+) -> nn.Module:
+    """Let the processes of the group train one model together.
+
+    Chapter 10. DDP: every process has all weights, and gradients are
+    averaged. FSDP2: every process keeps a part of weights, gradients and
+    optimiser, and fetches a block when it needs one.
+
+    Args:
+        model: on its device; FSDP2 changes it in place.
+        device: of this process.
+        fsdp: which of the two.
+
+    Returns:
+        What to call in training; the model itself without a group.
+
+    Raises:
+        ValueError: if fsdp is asked for without torchrun, or PyTorch is
+            older than 2.6.
+    """
+    grouped = distributed.is_available() and distributed.is_initialized()
+    if fsdp:
+        if not grouped:
+            raise ValueError("fsdp=True needs torchrun; see chapter 10")
+        try:
+            from torch.distributed.fsdp import fully_shard
+        except ImportError as error:
+            raise ValueError(
+                f"fsdp=True needs PyTorch 2.6; this is {torch.__version__}"
+            ) from error
+        for block in getattr(model, "blocks", []):
+            fully_shard(block)
+        return fully_shard(model)
+    if not grouped:
+        return model
+    ids = [device.index] if device.type == "cuda" else None
+    return nn.parallel.DistributedDataParallel(model, device_ids=ids)
+
+
+def total(values: Tensor) -> Tensor:
+    """Add up a tensor over all processes; each gets the sum."""
+    if rank_and_world()[1] > 1:
+        distributed.all_reduce(values)
+    return values
+
+
+def wait_for_all() -> None:
+    """Go on when every process has come this far."""
+    if rank_and_world()[1] > 1:
+        distributed.barrier()

@@ -1,0 +1,93 @@
+"""Chapter 8: what a model says of images, over all of them."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vitlib._dataset import ImageDataset, normalize
+from vitlib.distributed import rank_and_world, total
+
+BATCH_SIZE = 500  # images at a time; the result does not depend on it
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module,
+    data: ImageDataset,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+) -> Tensor:
+    """Compute the logits of every image, in eval mode and float32.
+
+    Chapter 8.
+
+    Args:
+        model: images (B, C, H, W) to logits (B, K); its mode is restored.
+        data: images.
+        mean: pixel mean a channel, as in training.
+        std: standard deviation a channel, likewise.
+
+    Returns:
+        float32 (B, K), on the CPU.
+    """
+    device = next(model.parameters()).device
+    mode = model.training
+    model.eval()
+    parts = [
+        model(normalize(images.to(device), mean, std)).float().cpu()
+        for images in data.images.split(BATCH_SIZE)
+    ]
+    model.train(mode)
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    data: ImageDataset,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    autocast: AbstractContextManager | None = None,
+) -> dict[str, float]:
+    """Count what a model gets right.
+
+    Chapter 8. Sums over images, not means over batches: the last batch may
+    be smaller. Under torchrun each process takes its share of every batch.
+
+    Args:
+        model: images (B, C, H, W) to logits (B, K); its mode is restored.
+        data: images and labels.
+        mean: pixel mean a channel, as in training.
+        std: standard deviation a channel, likewise.
+        autocast: precision of the forward pass; float32 if None.
+
+    Returns:
+        "accuracy", 0 to 1, "loss", the mean cross-entropy in nats, and
+        "images", how many were counted.
+    """
+    device = next(model.parameters()).device
+    rank, world = rank_and_world()
+    right, loss = (torch.zeros((), device=device) for _ in range(2))
+    mode = model.training
+    model.eval()
+    for index in torch.arange(len(data)).split(BATCH_SIZE):
+        # all processes must call the model equally often: lend an image to
+        # the one that has none, and leave it out of the sums
+        own = index[rank::world]
+        images = data.images[own if len(own) else index[:1]].to(device)
+        labels = data.labels[own].to(device)
+        with autocast or nullcontext():
+            logits = model(normalize(images, mean, std))
+        logits = logits.float()[: len(own)]
+        right += (logits.argmax(1) == labels).sum()
+        loss += functional.cross_entropy(logits, labels, reduction="sum")
+    model.train(mode)
+    sums = total(torch.stack([right.double(), loss.double()]))
+    count = len(data)
+    return {
+        "accuracy": float(sums[0]) / count,
+        "loss": float(sums[1]) / count,
+        "images": count,
+    }

@@ -1,0 +1,37 @@
+"""Chapter 8: a run's log, read back."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def read_log(path: str | Path) -> list[dict[str, Any]]:
+    """Read log.jsonl; a last line that was cut off is left out.
+
+    Chapter 8.
+
+    Args:
+        path: the file, or the folder of the run.
+
+    Returns:
+        One record a line, each with "event" and "step".
+
+    Raises:
+        ValueError: names a line, other than the last, that is damaged.
+    """
+    path = Path(path)
+    path = path / "log.jsonl" if path.is_dir() else path
+    lines = path.read_text(encoding="utf-8").splitlines()
+    records = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+            whole = isinstance(record["event"], str)
+            whole = whole and isinstance(record["step"], int)
+        except (ValueError, TypeError, KeyError):
+            whole = False
+        if whole:
+            records.append(record)
+        elif number < len(lines):
+            raise ValueError(f"{path}, line {number} is damaged: {line[:60]}")
+    return records
