@@ -1,0 +1,189 @@
+"""The book's model on Fashion-MNIST, from scratch: reference results.
+
+    .venv/bin/python experiments/reference.py --seed 0
+
+Trains Book/4 on 55,000 images and looks at 5,000 others after every epoch;
+the 10,000 test images are looked at once, at the end. Can be stopped and
+started again. Every finished seed goes into results/reference.json; the one
+with the best held-out accuracy gives the weights that the package carries,
+and the snapshots of results/snapshots.safetensors.
+"""
+
+import argparse
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from time import process_time
+
+import torch
+from machine import RESULTS, describe, keep_memory, save
+from safetensors.torch import save_file
+from study import HELD_OUT, load
+from torch import Tensor, nn
+
+from vitlib import VARIANTS, VisionTransformer
+from vitlib.data import normalize
+from vitlib.metrics import accuracy, calibration, confusion, wilson_interval
+from vitlib.train import TrainConfig, fit, predict
+from vitlib.weights import BOOK_WEIGHTS, load_model, save_model
+
+MODEL = replace(VARIANTS["Book/4"], drop_path=0.05)
+RECIPE = TrainConfig(
+    epochs=20,
+    optimizer="muon",
+    lr=2e-3,
+    weight_decay=0.05,
+    ema=0.999,
+    flip=True,
+    crop=1,
+)
+SNAPSHOTS = (0, 1, 3, 10, RECIPE.epochs)
+RUNS = Path(__file__).parents[1] / "runs" / "reference"
+
+
+def attention_distances(model: VisionTransformer, images: Tensor) -> Tensor:
+    """Mean distance in pixels that a patch looks, by layer and head: (L, h).
+
+    Between patch centres, self pair included, class token left out and the
+    rest of each row scaled to sum to 1.
+    """
+    _, weights = model(images, need_weights=True)
+    rows, columns = model.config.grid_size
+    grid = torch.cartesian_prod(torch.arange(rows), torch.arange(columns))
+    places = grid.float() * model.config.patch_size
+    pixels = torch.cdist(places, places)  # (N, N)
+    stacked = torch.stack(weights)[..., 1:, 1:]  # (L, B, h, N, N)
+    stacked = stacked / stacked.sum(dim=-1, keepdim=True)
+    return (stacked * pixels).sum(dim=-1).mean(dim=(1, 3))
+
+
+class Notes:
+    """What is noted after each epoch, kept in a file of the run's folder."""
+
+    def __init__(self, folder: Path, images: Tensor) -> None:
+        self.path, self.images = folder / "notes.pt", images
+        self.minutes: dict[int, float] = {}
+        self.snapshots: dict[str, Tensor] = {}
+        if self.path.exists():
+            kept = torch.load(self.path, weights_only=True)
+            self.minutes, self.snapshots = kept["minutes"], kept["snapshots"]
+        self.before = max(self.minutes.values(), default=0.0)
+        self.start = process_time()
+
+    def __call__(self, epoch: int, model: nn.Module) -> None:
+        """Note the time, and at some epochs what Part IV will look at."""
+        minutes = self.before + (process_time() - self.start) / 60
+        self.minutes[epoch] = round(minutes, 3)
+        if epoch in SNAPSHOTS:
+            kept = {
+                "pos_embed": model.pos_embed,
+                "filters": model.patch_embed.proj.weight,
+            }
+            with torch.no_grad():
+                kept["distances"] = attention_distances(model, self.images)
+            for name, value in kept.items():
+                copy = value.detach().half().clone()
+                self.snapshots[f"epoch{epoch}.{name}"] = copy
+        torch.save(
+            {"minutes": self.minutes, "snapshots": self.snapshots}, self.path
+        )
+
+
+def train(seed: int) -> None:
+    """One seed, from where it stopped."""
+    folder = RUNS / f"seed{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    images, held_out, test = load()
+    config = replace(RECIPE, seed=seed)
+    look = held_out.subset(slice(0, 128))
+    notes = Notes(folder, normalize(look.images, config.mean, config.std))
+    torch.manual_seed(seed)
+    model = VisionTransformer(MODEL)
+    log = fit(model, (images, held_out), config, folder, on_epoch=notes)
+    epochs = [r for r in log if r["event"] == "epoch"]
+    stats = {"mean": config.mean, "std": config.std}
+    save_model(model, folder / "model.safetensors", **stats)
+    if len(epochs) < config.epochs:
+        return
+    logits = predict(model, test, **stats)
+    share = accuracy(logits, test.labels)
+    error, table = calibration(logits, test.labels)
+    result = {
+        "seed": seed,
+        "held_out": epochs[-1]["accuracy"],
+        "test": share,
+        "interval": wilson_interval(share, len(test)),
+        "calibration_error": error,
+        "calibration": table.tolist(),
+        "confusion": confusion(logits, test.labels).tolist(),
+        "cpu_minutes": notes.minutes[config.epochs],
+        "curve": [
+            {
+                "epoch": r["epoch"],
+                "cpu_minutes": notes.minutes[r["epoch"]],
+                "train_loss": r["train_loss"],
+                "held_out": r["accuracy"],
+                "held_out_loss": r["loss"],
+            }
+            for r in epochs
+        ],
+    }
+    (folder / "result.json").write_text(json.dumps(result))
+
+
+def collect() -> None:
+    """Join the finished seeds; ship the best by held-out accuracy."""
+    done = sorted(RUNS.glob("seed*/result.json"))
+    if not done:
+        return
+    seeds = [json.loads(path.read_text()) for path in done]
+    best = max(range(len(seeds)), key=lambda i: seeds[i]["held_out"])
+    folder = done[best].parent
+    model, stats = load_model(folder / "model.safetensors")
+    train, _, test = load()
+    about = {
+        "mean": stats["mean"],
+        "std": stats["std"],
+        "classes": train.classes,
+        "test_accuracy": seeds[best]["test"],
+        "seed": seeds[best]["seed"],
+        "data": "Fashion-MNIST (Zalando SE, MIT licence)",
+    }
+    save_model(model, BOOK_WEIGHTS, torch.float16, **about)
+    half, _ = load_model(BOOK_WEIGHTS)
+    logits = predict(half, test, stats["mean"], stats["std"])
+    notes = torch.load(folder / "notes.pt", weights_only=True)
+    save_file(notes["snapshots"], RESULTS / "snapshots.safetensors")
+    save(
+        "reference",
+        {
+            "about": "Book/4 trained from scratch on Fashion-MNIST; shares "
+            "of 1, minutes of one core",
+            "machine": describe(),
+            "model": asdict(MODEL),
+            "config": asdict(RECIPE),
+            "held_out_images": HELD_OUT,
+            "shipped_seed": seeds[best]["seed"],
+            "shipped_test_in_float16": accuracy(logits, test.labels),
+            "snapshots": list(SNAPSHOTS),
+            "seeds": seeds,
+        },
+    )
+
+
+def main() -> None:
+    """Train one seed, then join what is there."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, help="without it: only join")
+    seed = parser.parse_args().seed
+    keep_memory()
+    torch.set_num_threads(1)
+    if seed is not None:
+        steps = RECIPE.epochs * (55_000 // RECIPE.batch_size)
+        print(f"{steps:,} steps, about {steps / 240:.0f} minutes of one core")
+        train(seed)
+    collect()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Chapter 8: a trained model on disk, as safetensors.
+
+Numbers and text only: nothing in such a file can run.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vitlib.config import ViTConfig
+from vitlib.model import VisionTransformer
+
+BOOK_WEIGHTS = Path(__file__).parent / "_data" / "book.safetensors"
+
+
+def save_model(
+    model: VisionTransformer,
+    path: str | Path,
+    dtype: torch.dtype = torch.float32,
+    **notes: Any,
+) -> None:
+    """Write a model's weights and its configuration into one file.
+
+    Chapter 8.
+
+    Args:
+        model: what to keep.
+        path: of the file; replaced whole or not at all.
+        dtype: of the weights in the file; float16 halves it.
+        notes: what else the file should say, such as mean, std, classes;
+            anything that JSON holds.
+    """
+    from safetensors.torch import save_file
+
+    state = {k: v.to(dtype).cpu() for k, v in model.state_dict().items()}
+    state = {k: v.contiguous() for k, v in state.items()}
+    notes = {"config": asdict(model.config), **notes}
+    metadata = {name: json.dumps(value) for name, value in notes.items()}
+    draft = Path(f"{path}.part")
+    save_file(state, draft, metadata)
+    draft.replace(path)
+
+
+def load_model(
+    path: str | Path = BOOK_WEIGHTS,
+) -> tuple[VisionTransformer, dict[str, Any]]:
+    """Read a model that save_model wrote; by default the book's own.
+
+    Chapter 8.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The model in eval mode, float32, and the notes.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged, or not one of save_model's.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no weights at {path}")
+    try:
+        with safe_open(path, "pt") as file:
+            notes = {k: json.loads(v) for k, v in file.metadata().items()}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        config = notes["config"]
+        if isinstance(config["img_size"], list):
+            config["img_size"] = tuple(config["img_size"])
+        model = VisionTransformer(ViTConfig(**config))
+        model.load_state_dict({k: v.float() for k, v in state.items()})
+    except (
+        AttributeError, KeyError, RuntimeError, SafetensorError, TypeError,
+        ValueError,
+    ) as error:  # fmt: skip
+        raise ValueError(
+            f"{path} holds no model of this book: {error}"
+        ) from error
+    return model.eval(), notes
