@@ -49,12 +49,14 @@ class Arm:
         config: its recipe; lr and seed are set by the study.
         lrs: learning rates to choose from.
         images: training images it gets, the first of the 55,000.
+        constant: whether the rate stays at its peak.
     """
 
     model: Callable[[], nn.Module]
     config: TrainConfig
     lrs: tuple[float, ...]
     images: int = 55_000
+    constant: bool = False
 
 
 def vit(**overrides: object) -> Callable[[], nn.Module]:
@@ -94,7 +96,8 @@ def train_once(arm: Arm, lr: float, seed: int, measure: Measure) -> dict:
     start = process_time()
     torch.manual_seed(seed)
     model = arm.model()
-    config = replace(arm.config, lr=lr, seed=seed, min_lr=lr / 100)
+    floor = lr if arm.constant else lr / 100
+    config = replace(arm.config, lr=lr, seed=seed, min_lr=floor)
     train, held_out, _ = load()
     train = train.subset(slice(0, arm.images))
     try:
@@ -135,28 +138,21 @@ def announce(
     arms: dict[str, Arm], runs: dict, seeds: tuple, full: bool
 ) -> None:
     """Print what the study will cost before it starts."""
-    minutes, count = 0.0, 0
+    seconds, count = 0.0, 0
+    train, held_out, _ = load()
     for name, arm in arms.items():
-        each = (
-            len(arm.lrs) * len(seeds)
-            if full
-            else len(arm.lrs) + len(seeds) - 1
-        )
-        left = each - len(runs[name])
+        choices, others = len(arm.lrs), len(seeds) - 1
+        each = choices * len(seeds) if full else choices + others
+        size = arm.config.batch_size
         trial = replace(arm.config, epochs=1, warmup_epochs=0)
-        train, held_out, _ = load()
-        part = train.subset(slice(0, 6 * trial.batch_size))
+        few = train.subset(slice(0, 8 * size)), held_out.subset(slice(0, 10))
         start = process_time()
-        fit(
-            arm.model(),
-            (part, held_out.subset(slice(0, 10))),
-            trial,
-            quiet=True,
-        )
-        steps = arm.config.epochs * (arm.images // arm.config.batch_size)
-        minutes += left * steps * (process_time() - start) / 6 / 60
+        fit(arm.model(), few, trial, quiet=True)
+        step = (process_time() - start) / 8
+        left = each - len(runs[name])
+        seconds += left * step * arm.config.epochs * (arm.images // size)
         count += left
-    print(f"{count} runs to go, about {minutes:.0f} minutes of one core")
+    print(f"{count} runs to go, about {seconds / 60:.0f} minutes of one core")
 
 
 def run_study(
