@@ -35,7 +35,7 @@ def shuffle_patches(images: Tensor, grid: int, seed: int = 0) -> Tensor:
     keys = torch.rand(pieces.shape[:2], generator=generator)
     order = keys.argsort(dim=1)[..., None].expand_as(pieces)
     mixed = pieces.gather(1, order)
-    back = unpatchify(mixed, images.shape[1], (grid, grid))
+    back = unpatchify(mixed, patch_size, (grid, grid))
     return back.to(images.dtype)
 
 
