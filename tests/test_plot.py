@@ -115,3 +115,22 @@ def test_no_function_calls_show(monkeypatch):
     plot.use_style()
     assert mpl.rcParams["image.cmap"] == "viridis"
     plot.images([torch.rand(1, 4, 4)])
+
+
+def test_history_draws_loss_and_accuracy_of_each_run():
+    records = [
+        {"event": "start", "step": 0},
+        {"event": "epoch", "epoch": 1, "train_loss": 2.0, "accuracy": 0.5},
+        {"event": "epoch", "epoch": 2, "train_loss": 1.0},
+        {"event": "epoch", "epoch": 3, "train_loss": 0.5, "accuracy": 0.75},
+        {"event": "end", "step": 9},
+    ]
+    fig = plot.history({"one": records, "two": records[:2]})
+    left, right = fig.axes
+    assert left.lines[0].get_xydata().tolist() == [[1, 2], [2, 1], [3, 0.5]]
+    assert right.lines[0].get_xydata().tolist() == [[1, 50], [3, 75]]
+    assert [text.get_text() for text in left.get_legend().texts] == [
+        "one",
+        "two",
+    ]
+    assert "%" in right.get_ylabel()

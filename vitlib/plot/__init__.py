@@ -4,7 +4,7 @@ Nothing here computes a result, and nothing calls show.
 """
 
 from vitlib.plot._style import use_style
-from vitlib.plot.charts import bars, curves, histograms, stack
+from vitlib.plot.charts import bars, curves, histograms, history, stack
 from vitlib.plot.pictures import heatmaps, images, overlay, patches
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "curves",
     "heatmaps",
     "histograms",
+    "history",
     "images",
     "overlay",
     "patches",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -50,6 +51,36 @@ def curves(
     ax.set(xlabel=xlabel, ylabel=ylabel)
     if len(series) + len(reference or {}) > 1:
         ax.legend()
+    return fig
+
+
+def history(
+    logs: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> Figure:
+    """Draw how runs went: loss in training, accuracy on held-out images.
+
+    Args:
+        logs: name -> the records that vitlib.train.fit returns, or
+            vitlib.records.read_log reads.
+
+    Returns:
+        The figure, two panels side by side.
+    """
+    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 0.42 * WIDTH))
+    for index, (name, records) in enumerate(logs.items()):
+        epochs = [r for r in records if r["event"] == "epoch"]
+        scored = [r for r in epochs if "accuracy" in r]
+        style = {"marker": MARKERS[index % len(MARKERS)], "label": name}
+        for ax, rows, key, scale in (
+            (axes[0], epochs, "train_loss", 1),
+            (axes[1], scored, "accuracy", 100),
+        ):
+            y = [scale * row[key] for row in rows]
+            ax.plot([row["epoch"] for row in rows], y, **style)
+    axes[0].set(xlabel="epoch", ylabel="training loss (nats)")
+    axes[1].set(xlabel="epoch", ylabel="held-out accuracy (%)")
+    if len(logs) > 1:
+        axes[0].legend()
     return fig
 
 
