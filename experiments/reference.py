@@ -18,6 +18,7 @@ from time import process_time
 import torch
 from machine import RESULTS, describe, keep_memory, save
 from safetensors.torch import save_file
+from model_card import model_card
 from study import HELD_OUT, load
 from torch import Tensor, nn
 
@@ -154,21 +155,21 @@ def collect() -> None:
     logits = predict(half, test, stats["mean"], stats["std"])
     notes = torch.load(folder / "notes.pt", weights_only=True)
     save_file(notes["snapshots"], RESULTS / "snapshots.safetensors")
-    save(
-        "reference",
-        {
-            "about": "Book/4 trained from scratch on Fashion-MNIST; shares "
-            "of 1, minutes of one core",
-            "machine": describe(),
-            "model": asdict(MODEL),
-            "config": asdict(RECIPE),
-            "held_out_images": HELD_OUT,
-            "shipped_seed": seeds[best]["seed"],
-            "shipped_test_in_float16": accuracy(logits, test.labels),
-            "snapshots": list(SNAPSHOTS),
-            "seeds": seeds,
-        },
-    )
+    results = {
+        "about": "Book/4 trained from scratch on Fashion-MNIST; shares "
+        "of 1, minutes of one core",
+        "machine": describe(),
+        "model": asdict(MODEL),
+        "config": asdict(RECIPE),
+        "held_out_images": HELD_OUT,
+        "shipped_seed": seeds[best]["seed"],
+        "shipped_test_in_float16": accuracy(logits, test.labels),
+        "snapshots": list(SNAPSHOTS),
+        "seeds": seeds,
+    }
+    save("reference", results)
+    card = model_card(results, train.classes)
+    BOOK_WEIGHTS.with_suffix(".md").write_text(card, encoding="utf-8")
 
 
 def main() -> None:
