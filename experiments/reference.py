@@ -17,8 +17,8 @@ from time import process_time
 
 import torch
 from machine import RESULTS, describe, keep_memory, save
-from safetensors.torch import save_file
 from model_card import model_card
+from safetensors.torch import save_file
 from study import HELD_OUT, load
 from torch import Tensor, nn
 
