@@ -49,6 +49,32 @@ def check_probability(**values: float) -> None:
             raise ValueError(f"{name} must lie in [0, 1); got {value!r}")
 
 
+def check_type(name: str, value: object, kind: type) -> None:
+    """Refuse a value of another type than the field's default has.
+
+    A whole number will do for a float; True and False are no numbers.
+
+    Raises:
+        ValueError: says what it must be.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is tuple:
+        fine = isinstance(value, tuple | list) and bool(value)
+        for item in value if fine else ():
+            check_type(f"each value of {name}", item, float)
+    else:
+        fine = number if kind is float else type(value) is kind
+    if not fine:
+        words = {
+            bool: "True or False",
+            float: "a number",
+            int: "an integer",
+            str: "a string",
+            tuple: "a tuple of numbers",
+        }
+        raise ValueError(f"{name} must be {words[kind]}; got {value!r}")
+
+
 def check_choice(name: str, value: str, known: Collection[str]) -> None:
     """Refuse a name that is not among the known ones.
 

@@ -1,11 +1,16 @@
-"""What a run is checked for before its first step, and when memory ends."""
+"""What a run is checked for before its first step."""
 
-from vitlib._dataset import ImageDataset
+import torch
+from torch import Tensor, nn
+
+from vitlib._dataset import ImageDataset, normalize
 from vitlib.recipe import TrainConfig
 
 
-def check_run(train: ImageDataset, config: TrainConfig, world: int) -> None:
-    """Refuse data and recipe that cannot train together.
+def check_run(
+    model: nn.Module, train: ImageDataset, config: TrainConfig, world: int
+) -> None:
+    """Refuse model, data and recipe that cannot train together.
 
     Raises:
         ValueError: states the rule that was broken, and the values.
@@ -31,4 +36,49 @@ def check_run(train: ImageDataset, config: TrainConfig, world: int) -> None:
         raise ValueError(
             f"mean and std must hold {channels} values, one a channel; got "
             f"mean={config.mean}, std={config.std}"
+        )
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError(
+            "the model needs a parameter that requires a gradient; "
+            f"{type(model).__name__} has none"
+        )
+    shape = tuple(first_logits(model, train, config).shape)
+    if shape != (1, len(train.classes)):
+        raise ValueError(
+            f"the model must give {len(train.classes)} logits an image, one "
+            f"for each class of the data; got shape {shape} for one image"
+        )
+
+
+@torch.no_grad()
+def first_logits(
+    model: nn.Module, train: ImageDataset, config: TrainConfig
+) -> Tensor:
+    """What the model says of the first image, in eval mode."""
+    device = next(model.parameters()).device
+    image = normalize(train.images[:1].to(device), config.mean, config.std)
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        return model.eval()(image)
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def check_held_out(train: ImageDataset, held_out: ImageDataset) -> None:
+    """Refuse images to evaluate on that are not of the training's kind.
+
+    Raises:
+        ValueError: states the rule that was broken, and the values.
+    """
+    ours, theirs = train.images.shape[1:], held_out.images.shape[1:]
+    if ours != theirs:
+        raise ValueError(
+            "images to evaluate on must have the shape of the training "
+            f"images, {tuple(ours)}; got {tuple(theirs)}"
+        )
+    if train.classes != held_out.classes:
+        raise ValueError(
+            "images to evaluate on must have the classes of the training "
+            f"images, {train.classes}; got {held_out.classes}"
         )

@@ -124,8 +124,12 @@ def _shares(images: Tensor, alpha: float) -> Tensor:
     """One draw an image from Beta(alpha, alpha): (B,), 0 to 1."""
     if not alpha > 0:
         raise ValueError(f"alpha must be positive; got {alpha}")
-    shape = torch.full((len(images),), float(alpha), device=images.device)
-    return torch.distributions.Beta(shape, shape).sample()
+    # Apple's GPUs draw no gamma numbers, of which these are made
+    device = "cpu" if images.device.type == "mps" else images.device
+    shape = torch.full((len(images),), float(alpha), device=device)
+    # checking the arguments would wait for the GPU
+    beta = torch.distributions.Beta(shape, shape, validate_args=False)
+    return beta.sample().to(images.device)
 
 
 def mixup(

@@ -38,6 +38,12 @@ def choose_device(name: str = "auto") -> torch.device:
     if not here.get(device.type, False):
         found = ", ".join(kind for kind, there in here.items() if there)
         raise ValueError(f"no device {name!r} here; found: {found}")
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if device.index is not None and device.index >= count:
+        raise ValueError(
+            f"no device {name!r} here; {device.type} has {count}, numbered "
+            "from 0"
+        )
     return device
 
 

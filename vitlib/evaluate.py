@@ -69,7 +69,9 @@ def evaluate(
     """
     device = next(model.parameters()).device
     rank, world = rank_and_world()
-    right, loss = (torch.zeros((), device=device) for _ in range(2))
+    # Apple's GPUs have no float64
+    dtype = torch.float32 if device.type == "mps" else torch.float64
+    sums = torch.zeros(2, dtype=dtype, device=device)
     mode = model.training
     model.eval()
     for index in torch.arange(len(data)).split(BATCH_SIZE):
@@ -81,10 +83,10 @@ def evaluate(
         with autocast or nullcontext():
             logits = model(normalize(images, mean, std))
         logits = logits.float()[: len(own)]
-        right += (logits.argmax(1) == labels).sum()
-        loss += functional.cross_entropy(logits, labels, reduction="sum")
+        sums[0] += (logits.argmax(1) == labels).sum()
+        sums[1] += functional.cross_entropy(logits, labels, reduction="sum")
     model.train(mode)
-    sums = total(torch.stack([right.double(), loss.double()]))
+    sums = total(sums)
     count = len(data)
     return {
         "accuracy": float(sums[0]) / count,

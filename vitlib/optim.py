@@ -72,7 +72,8 @@ def create_optimizers(
         One optimiser, or two.
 
     Raises:
-        ValueError: if the name is unknown, or PyTorch is too old for Muon.
+        ValueError: if the name is unknown, PyTorch is too old for Muon, or
+            the model has no blocks for it.
     """
     check_choice("optimizer", name, OPTIMIZERS)
     fused = all(p.device.type in ("cpu", "cuda") for p in model.parameters())
@@ -87,8 +88,14 @@ def create_optimizers(
         raise ValueError(
             f'optimizer "muon" needs PyTorch 2.9; this is {torch.__version__}'
         )
-    inner = {id(p) for block in model.blocks for p in block.parameters()}
+    blocks = getattr(model, "blocks", [])
+    inner = {id(p) for block in blocks for p in block.parameters()}
     matrices = [p for p in decayed["params"] if id(p) in inner]
+    if not matrices:
+        raise ValueError(
+            'optimizer "muon" is for the matrices of model.blocks; '
+            f"{type(model).__name__} has none to train"
+        )
     decayed["params"] = [p for p in decayed["params"] if id(p) not in inner]
     muon = torch.optim.Muon(
         matrices, lr, weight_decay, adjust_lr_fn="match_rms_adamw"

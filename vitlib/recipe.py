@@ -6,7 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitlib._checks import check_choice, check_positive, check_probability
+from vitlib._checks import (
+    check_choice,
+    check_positive,
+    check_probability,
+    check_type,
+)
 from vitlib._dataset import normalize
 from vitlib._sources import FASHION_MNIST_STATS
 from vitlib.augment import (
@@ -35,7 +40,8 @@ class TrainConfig:
     Attributes:
         epochs: passes over the training images.
         batch_size: images an update, over all processes together.
-        optimizer: "adamw", or "adam" with an L2 term (see chapter 9).
+        optimizer: "adamw", "muon" (see vitlib.optim.create_optimizers), or
+            "adam" with an L2 term (see chapter 9).
         lr: peak learning rate.
         min_lr: learning rate that the cosine falls to.
         warmup_epochs: epochs of linear rise, also in parts.
@@ -99,6 +105,10 @@ class TrainConfig:
     save_steps: int = field(default=0, metadata=PLACE)
 
     def __post_init__(self) -> None:
+        for f in fields(self):
+            check_type(f.name, getattr(self, f.name), type(f.default))
+        if len(self.betas) != 2:
+            raise ValueError(f"betas must be two numbers; got {self.betas!r}")
         check_positive(
             epochs=self.epochs,
             batch_size=self.batch_size,
@@ -114,28 +124,20 @@ class TrainConfig:
             beta1=self.betas[0],
             beta2=self.betas[1],
         )
-        low = {"lr": 0, "min_lr": 0, "weight_decay": 0, "clip_grad": 0}
-        low |= {"mixup": 0, "cutmix": 0, "crop": 0, "save_steps": 0}
-        low |= {"seed": 0, "warmup_epochs": 0}
-        for name, least in low.items():
+        names = "lr min_lr weight_decay clip_grad mixup cutmix crop seed"
+        for name in [*names.split(), "save_steps", "warmup_epochs"]:
             value = getattr(self, name)
-            if not least <= value < float("inf"):
+            if not 0 <= value < float("inf"):
                 raise ValueError(f"{name} must be 0 or more; got {value!r}")
-        if self.min_lr > self.lr:
-            raise ValueError(
-                "min_lr must not exceed lr; got "
-                f"min_lr={self.min_lr}, lr={self.lr}"
-            )
-        if self.warmup_epochs > self.epochs:
-            raise ValueError(
-                "warmup_epochs must not exceed epochs; got "
-                f"warmup_epochs={self.warmup_epochs}, epochs={self.epochs}"
-            )
-        if self.accumulate > self.batch_size:
-            raise ValueError(
-                "accumulate must not exceed batch_size; got "
-                f"accumulate={self.accumulate}, batch_size={self.batch_size}"
-            )
+        limits = {"min_lr": "lr", "warmup_epochs": "epochs"}
+        limits |= {"accumulate": "batch_size"}
+        for name, limit in limits.items():
+            value, most = getattr(self, name), getattr(self, limit)
+            if value > most:
+                raise ValueError(
+                    f"{name} must not exceed {limit}; got {name}={value}, "
+                    f"{limit}={most}"
+                )
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

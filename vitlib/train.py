@@ -12,6 +12,8 @@ import torch
 from torch import nn
 
 from vitlib._dataset import ImageDataset
+from vitlib._guards import check_held_out
+from vitlib._rescue import check_weights, update
 from vitlib.checkpoint import Checkpoints
 from vitlib.device import choose_device
 from vitlib.distributed import local_device, process_group, total
@@ -59,6 +61,7 @@ def fit(
     config = config or TrainConfig()
     device = local_device(choose_device(config.device))
     with process_group(device) as (rank, _), stop_signal() as stopped:
+        check_held_out(*data)
         trainer = Trainer(model, data[0], config, device)
         store = Checkpoints(folder, trainer)
         store.restore()
@@ -66,7 +69,7 @@ def fit(
             if on_epoch and trainer.step == 0:
                 on_epoch(0, trainer.evaluated)
             while trainer.step < trainer.total_steps:
-                log.step(trainer.update(*trainer.batch()))
+                log.step(update(trainer))
                 if trainer.step % trainer.steps_per_epoch == 0:
                     epoch = log.epoch(partial(trainer.evaluate, data[1]))
                     if on_epoch:
@@ -74,6 +77,7 @@ def fit(
                 stop = agreed(stopped, trainer)
                 if stop or trainer.step % trainer.save_steps == 0:
                     log.check_finite()
+                    check_weights(trainer)
                     store.save()
                 if stop:
                     log.stopped(stopped)

@@ -5,6 +5,7 @@ learning rate are functions of the seed and the step. So a run that resumes
 at a step goes on as the one that was never stopped.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict
 from typing import Any
@@ -47,7 +48,7 @@ class Trainer:
         device: torch.device,
     ) -> None:
         self.rank, self.world = rank_and_world()
-        check_run(train, config, self.world)
+        check_run(model, train, config, self.world)
         self.config, self.device = config, device
         self.identity = train.fingerprint()
         self.train = train.to(device)
@@ -122,23 +123,21 @@ class Trainer:
                 labels.chunk(config.accumulate),
                 strict=True,
             ):
-                x, targets = prepare(
-                    part, names, len(self.train.classes), config, rng.random()
-                )
-                with self.autocast():
-                    logits = self.parallel(x)
                 share = len(part) / len(images)
-                part_loss = share * functional.cross_entropy(
-                    logits.float(), targets
-                )
+                part_loss = share * self.loss(part, names, rng.random())
                 self.scaler.scale(part_loss).backward()
                 loss += part_loss.detach()
+        finite = True
         if config.clip_grad:
             for optimizer in self.optimizers:
                 self.scaler.unscale_(optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_grad)
+            parameters = self.model.parameters()
+            norm = nn.utils.clip_grad_norm_(parameters, config.clip_grad)
+            if self.scaler.is_enabled():  # then one overflow spoils them all
+                finite = bool(norm.isfinite())
         for optimizer in self.optimizers:
-            self.scaler.step(optimizer)
+            if finite:
+                self.scaler.step(optimizer)
             optimizer.zero_grad()
         self.scaler.update()
         self.step += 1
@@ -148,11 +147,19 @@ class Trainer:
             update_average(self.average, self.model, decay)
         return loss
 
-    def autocast(self) -> torch.autocast:
+    def loss(self, images: Tensor, labels: Tensor, dice: float) -> Tensor:
+        """Mean loss of a part of a batch: bytes and labels, augmented."""
+        K = len(self.train.classes)
+        x, targets = prepare(images, labels, K, self.config, dice)
+        with self.autocast():
+            logits = self.parallel(x)
+        return functional.cross_entropy(logits.float(), targets)
+
+    def autocast(self) -> AbstractContextManager:
         """Matrix products in the chosen type, the rest in float32."""
-        low = self.dtype != torch.float32
-        dtype = self.dtype if low else None
-        return torch.autocast(self.device.type, dtype, enabled=low)
+        if self.dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, self.dtype)
 
     def evaluate(self, data: ImageDataset) -> dict[str, float]:
         """Loss and accuracy of the average, or of the model itself."""
