@@ -16,6 +16,10 @@ from vitlib.trainer import Trainer
 KEEP = 2  # if the newest is damaged, the one before it serves
 
 
+class DamagedError(ValueError):
+    """A file is not what was written."""
+
+
 class Checkpoints:
     """The checkpoints of one run: folders step-00000000 within its own.
 
@@ -88,7 +92,7 @@ class Checkpoints:
             self.trainer.scaler.load_state_dict(state["scaler"])
             return
         if found:
-            raise ValueError(
+            raise DamagedError(
                 f"no whole checkpoint in {self.folder}: {len(found)} damaged; "
                 "remove them to start again"
             )
