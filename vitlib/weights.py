@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from vitlib._checks import check_finite
 from vitlib.config import ViTConfig
 from vitlib.model import VisionTransformer
 
@@ -32,10 +33,15 @@ def save_model(
         dtype: of the weights in the file; float16 halves it.
         notes: what else the file should say, such as mean, std, classes;
             anything that JSON holds.
+
+    Raises:
+        ValueError: if a weight is NaN or infinite, or would be in dtype.
     """
     from safetensors.torch import save_file
 
     state = {k: v.to(dtype).cpu() for k, v in model.state_dict().items()}
+    for name, value in state.items():
+        check_finite(value, name)
     state = {k: v.contiguous() for k, v in state.items()}
     notes = {"config": asdict(model.config), **notes}
     metadata = {name: json.dumps(value) for name, value in notes.items()}
