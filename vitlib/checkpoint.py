@@ -108,7 +108,8 @@ def identity(trainer: Trainer) -> dict[str, Any]:
     model = asdict(config) if config else {}
     return {
         "data": trainer.identity,
-        "model": type(trainer.model).__name__,
+        # FSDP2 makes a subclass of the model's class, with this prefix
+        "model": type(trainer.model).__name__.removeprefix("FSDP"),
         **{f"model.{name}": value for name, value in model.items()},
         **asdict(trainer.config),
     }
