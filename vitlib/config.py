@@ -27,11 +27,11 @@ class ViTConfig:
     Attributes:
         img_size: H = W in pixels, or (H, W).
         patch_size: P, in pixels; must divide H and W.
-        in_chans: C.
-        num_classes: K; 0 leaves the head out.
-        embed_dim: D.
+        in_chans: C, the channels of an image.
+        num_classes: K, the number of classes; 0 leaves the head out.
+        embed_dim: D, the width of a token.
         depth: L, the number of blocks.
-        num_heads: h; must divide D.
+        num_heads: h, the heads of each attention; must divide D.
         mlp_ratio: hidden width of the MLPs, in units of D.
         qkv_bias: whether queries, keys and values have a bias.
         patch_bias: whether the patch projection E has one; not in Eq. 1.
