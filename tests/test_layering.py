@@ -45,11 +45,16 @@ RANKS = {
     "_rescue": 5,
     "train": 7,
     "weights": 4,
+    "_options": 1,
+    "_cli": 3,
+    "_inputs": 7,
+    "_commands": 8,
     "plot._style": 7,
     "plot.charts": 8,
     "plot.pictures": 8,
     "plot": 9,
     "": 10,  # vitlib/__init__.py
+    "__main__": 11,
 }
 # Imported only by the function that needs them, so that the package stays
 # light; matplotlib belongs to plot alone.

@@ -1,0 +1,99 @@
+"""Chapters 8 and 10: `python -m vitlib train`, `evaluate` and `download`."""
+
+import json
+import os
+import re
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from threading import current_thread, main_thread
+from typing import Any
+
+import torch
+
+from vitlib import __version__
+from vitlib._cli import parse
+from vitlib._commands import download, evaluate, train
+from vitlib.checkpoint import DamagedError
+
+COMMANDS = {"train": train, "evaluate": evaluate, "download": download}
+FAILED = (
+    DamagedError,
+    FloatingPointError,
+    ImportError,
+    MemoryError,
+    OSError,
+    torch.cuda.OutOfMemoryError,
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: what follows `python -m vitlib`; None takes the process's own.
+
+    Returns:
+        The exit code; the help of the command lists them.
+    """
+    args = parse(argv, __version__)
+    first = os.environ.get("RANK", "0") == "0"
+    with stoppable(), open(os.devnull, "w") as nowhere:
+        progress = sys.stderr if args.json else sys.stdout
+        try:
+            with redirect_stdout(progress if first else nowhere):
+                result = COMMANDS[args.command](args)
+        except FAILED as error:
+            return complain(error, 1)
+        except ValueError as error:
+            return complain(error, 2)
+        except KeyboardInterrupt as stop:
+            number = signal.Signals(stop.args[0] if stop.args else 2)
+            if first:
+                again = "the same command takes it up again"
+                say(f"stopped by {number.name}; {again}")
+            return 128 + number
+    if args.json and first:
+        print(json.dumps({"command": args.command, **result}), flush=True)
+    return 0
+
+
+def complain(error: BaseException, code: int) -> int:
+    """Say what went wrong, in the words of the command line."""
+    text = str(error) or type(error).__name__
+    text = text.replace("download=True", "--download")
+    say("error: " + re.sub(r"\b(root|mirror)=", r"--\1", text))
+    return code
+
+
+def say(text: str) -> None:
+    """Write to standard error, with the process where there are several."""
+    rank, world = (os.environ.get(n, "") for n in ("RANK", "WORLD_SIZE"))
+    who = f" (process {rank} of {world})" if world not in ("", "1") else ""
+    print(f"vitlib{who}: {text}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let SIGTERM end a command as SIGINT does; show warnings in a line."""
+
+    def stop(number: int, _: Any) -> None:
+        raise KeyboardInterrupt(number)
+
+    before = {}
+    if current_thread() is main_thread():
+        for kind in (signal.SIGINT, signal.SIGTERM):
+            before[kind] = signal.signal(kind, stop)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda text, *_, **__: say(f"note: {text}")
+            yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
