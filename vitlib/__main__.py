@@ -28,6 +28,10 @@ FAILED = (
     torch.cuda.OutOfMemoryError,
 )
 
+# What gloo and NCCL say when the process at the other end is no more.
+LOST = ("Connection reset", "Connection closed", "Broken pipe", "NCCL error")
+GONE = "another process has ended; the same command takes the run up again"
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command.
@@ -49,6 +53,10 @@ def main(argv: list[str] | None = None) -> int:
             return complain(error, 1)
         except ValueError as error:
             return complain(error, 2)
+        except RuntimeError as error:
+            if not any(sign in str(error) for sign in LOST):
+                raise
+            return complain(ConnectionError(f"{GONE} ({error})"[:400]), 1)
         except KeyboardInterrupt as stop:
             number = signal.Signals(stop.args[0] if stop.args else 2)
             if first:

@@ -38,25 +38,13 @@ class Known(NamedTuple):
     shape: dict[str, int]
 
 
-def load_package_sample(root: str | None, **options: Any) -> Pair:
-    """Load the sample; it lies in the package, not in a folder.
-
-    Raises:
-        ValueError: if a folder or a server is named.
-    """
-    if root or any(options.values()):
-        raise ValueError(
-            "--data sample lies in the package; --root, --download and "
-            "--mirror need --data fashion-mnist or cifar10"
-        )
-    return load_sample()
-
-
 GREY = {"img_size": 28, "in_chans": 1, "num_classes": 10}
 COLOUR = {"img_size": 32, "in_chans": 3, "num_classes": 10}
 CLOTHES = FASHION_MNIST.classes
 KNOWN = {
-    "sample": Known(load_package_sample, FASHION_MNIST_STATS, CLOTHES, GREY),
+    "sample": Known(
+        lambda root, **_: load_sample(), FASHION_MNIST_STATS, CLOTHES, GREY
+    ),
     "fashion-mnist": Known(
         load_fashion_mnist, FASHION_MNIST_STATS, CLOTHES, GREY
     ),
@@ -76,7 +64,19 @@ def reading() -> Iterator[None]:
 
 
 def load(args: Namespace, download: bool) -> Pair:
-    """Load a data set; one process of a machine fetches, the others wait."""
+    """Load a data set; one process of a machine fetches, the others wait.
+
+    Raises:
+        ValueError: if its files are not there, or the sample's place is
+            named, which is the package.
+        DamagedError: if they are not what their authors published.
+        OSError: if a download fails.
+    """
+    if args.data == "sample" and (args.root or args.mirror or download):
+        raise ValueError(
+            "--data sample lies in the package; --root, --download and "
+            "--mirror are for fashion-mnist and cifar10"
+        )
     first = os.environ.get("LOCAL_RANK", "0") == "0"
     if not first:
         wait_for_all()
@@ -109,7 +109,7 @@ def model_config(args: Namespace) -> tuple[ViTConfig, str]:
     try:
         config = replace(variant, **(asked | shape))
     except ValueError as error:
-        raise ValueError(f"--model {args.model}: {error}") from error
+        raise ValueError(f"{args.model} on {args.data}: {error}") from error
     changed = {k: v for k, v in shape.items() if getattr(variant, k) != v}
     words = ", ".join(f"{name}={value}" for name, value in changed.items())
     return config, f"; from the data: {words}" if words else ""
