@@ -86,7 +86,8 @@ def wheel(tmp_path_factory):
     """Build the wheel that Colab would install."""
     folder = tmp_path_factory.mktemp("wheel")
     skip = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "vitlib", folder / "vitlib", ignore=skip)
+    for name in ("vitlib", "results"):
+        shutil.copytree(ROOT / name, folder / name, ignore=skip)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
     code = "from setuptools.build_meta import build_wheel; build_wheel('out')"
@@ -111,3 +112,30 @@ def test_wheel_holds_every_file_of_the_package(wheel):
     assert needed
     assert needed <= packed
     assert any(re.search(r"licenses/LICENSE$", name) for name in packed)
+
+
+def test_installed_package_reads_the_results(wheel, tmp_path):
+    stored = sorted(p.name for p in (ROOT / "results").glob("*.json"))
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    code = (
+        "import vitlib.results as r; print(r.__file__);"
+        f"print(all(r.load_results(n[:-5]) for n in {stored}))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert stored
+    assert result.stderr == ""
+    assert result.stdout.split() == [
+        str(tmp_path / "vitlib" / "results.py"),
+        "True",
+    ]
+
+
+def test_command_is_installed():
+    scripts = metadata.entry_points(group="console_scripts", name="vitlib")
+    assert [script.value for script in scripts] == ["vitlib.__main__:main"]
