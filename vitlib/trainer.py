@@ -18,7 +18,12 @@ from torch.nn import functional
 from vitlib._dataset import ImageDataset
 from vitlib._guards import check_run
 from vitlib.device import choose_precision
-from vitlib.distributed import parallelize, rank_and_world
+from vitlib.distributed import (
+    collect_gradients,
+    full_state,
+    parallelize,
+    rank_and_world,
+)
 from vitlib.evaluate import evaluate
 from vitlib.optim import create_optimizers, learning_rate, update_average
 from vitlib.recipe import TrainConfig, prepare
@@ -31,6 +36,7 @@ class Trainer:
 
     Args:
         model: images (B, C, H, W) to logits (B, K); moved to the device.
+            With config.fsdp a copy is trained, and finish fills the model.
         train: images to learn from.
         config: the recipe.
         device: where to train.
@@ -57,6 +63,8 @@ class Trainer:
         self.save_steps = config.save_steps or self.steps_per_epoch
         self.warmup = round(config.warmup_epochs * self.steps_per_epoch)
         self.dtype, self.why = choose_precision(device, config.precision)
+        self.given = model
+        model = deepcopy(model) if config.fsdp else model
         self.model = model.to(device)
         if config.channels_last:
             self.model.to(memory_format=torch.channels_last)
@@ -66,13 +74,8 @@ class Trainer:
         self.parallel = parallelize(model, device, config.fsdp)
         if self.average is not None and config.fsdp:
             parallelize(self.average, device, fsdp=True)
-        self.optimizers = create_optimizers(
-            model,
-            config.optimizer,
-            config.lr,
-            config.weight_decay,
-            config.betas,
-        )
+        how = config.lr, config.weight_decay, config.betas
+        self.optimizers = create_optimizers(model, config.optimizer, *how)
         scale = self.dtype == torch.float16
         self.scaler = torch.amp.GradScaler(device.type, enabled=scale)
         self.step = 0
@@ -118,14 +121,17 @@ class Trainer:
         cuda = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(cuda):
             torch.manual_seed(int(rng.integers(2**31)))
+            done = 0
             for part, names in zip(
                 images.chunk(config.accumulate),
                 labels.chunk(config.accumulate),
                 strict=True,
             ):
-                share = len(part) / len(images)
-                part_loss = share * self.loss(part, names, rng.random())
-                self.scaler.scale(part_loss).backward()
+                done += len(part)
+                with collect_gradients(self.parallel, done == len(images)):
+                    part_loss = self.loss(part, names, rng.random())
+                    part_loss = part_loss * (len(part) / len(images))
+                    self.scaler.scale(part_loss).backward()
                 loss += part_loss.detach()
         finite = True
         if config.clip_grad:
@@ -174,9 +180,9 @@ class Trainer:
         return self.model if self.average is None else self.average
 
     def finish(self) -> None:
-        """Leave the average in the model, if there is one."""
-        if self.average is not None:
-            self.model.load_state_dict(self.average.state_dict())
+        """Leave the average, if there is one, in the model as given."""
+        if self.evaluated is not self.given:
+            self.given.load_state_dict(full_state(self.evaluated))
 
 
 def describe(trainer: Trainer) -> dict[str, Any]:
