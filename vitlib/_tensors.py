@@ -8,21 +8,18 @@ import pickle
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
-from torch import distributed
 from torch.distributed import checkpoint as dcp
 from torch.distributed.checkpoint import state_dict as states
 
 from vitlib.trainer import Trainer
 
 OPTIONS = states.StateDictOptions(flatten_optimizer_state_dict=True)
-# What an index of tensors is made of.
+# What an index of tensors is made of, from PyTorch 2.4 to 2.14.
 CLASSES = {
-    "pathlib.PosixPath",
-    "pathlib.WindowsPath",
     "torch.Size",
     "torch.serialization._get_layout",
     "torch.distributed.checkpoint.filesystem._StorageInfo",
@@ -39,6 +36,7 @@ CLASSES = {
         )
     ),
 }
+PATHS = ("PosixPath", "WindowsPath")  # of any Python, on any system
 
 
 def tensors_of(trainer: Trainer) -> dict[str, torch.Tensor]:
@@ -61,21 +59,34 @@ def _optimizer_state(trainer: Trainer) -> dict[str, Any]:
 
 
 def save_tensors(trainer: Trainer, folder: Path) -> None:
-    """Write a run's tensors, each process its own, into a new folder."""
-    with _quiet_if_alone() as alone:
-        dcp.save(tensors_of(trainer), checkpoint_id=folder, no_dist=alone)
+    """Write a run's tensors, each process its own, into a new folder.
+
+    Raises:
+        OSError: if that fails.
+    """
+    try:
+        with _no_warning():
+            dcp.save(tensors_of(trainer), checkpoint_id=folder)
+    except dcp.CheckpointException as error:  # no Exception, by PyTorch
+        raise OSError(_cause(error)) from error
 
 
 def load_tensors(trainer: Trainer, folder: Path) -> None:
-    """Fill a run's tensors from a checkpoint."""
+    """Fill a run's tensors from a checkpoint.
+
+    Raises:
+        ValueError: names the folder, if it holds other tensors, or things
+            that are none.
+    """
     found = tensors_of(trainer)
-    with _quiet_if_alone() as alone:
-        dcp.load(
-            found,
-            storage_reader=SafeReader(folder),
-            planner=SafePlanner(),
-            no_dist=alone,
-        )
+    try:
+        with _no_warning():
+            reader = SafeReader(folder)
+            reader.read_metadata()  # dcp.load would hide why it fails
+            dcp.load(found, storage_reader=reader, planner=SafePlanner())
+    except (Exception, dcp.CheckpointException) as error:
+        message = f"{folder} cannot be loaded: {_cause(error)}"
+        raise ValueError(message) from error
     full = _optimizer_state(trainer)
     prefix = "optimizer."
     full |= {
@@ -88,14 +99,20 @@ def load_tensors(trainer: Trainer, folder: Path) -> None:
     )
 
 
+def _cause(error: BaseException) -> str:
+    """The last line of what went wrong, of the first process it did in."""
+    for failure, _ in getattr(error, "failures", {}).values():
+        error = failure
+        break
+    return f"{type(error).__name__}: {error}"
+
+
 @contextmanager
-def _quiet_if_alone() -> Iterator[bool]:
-    """Whether there is no process group; then PyTorch need not warn of it."""
-    grouped = distributed.is_available() and distributed.is_initialized()
+def _no_warning() -> Iterator[None]:
+    """One process is no fault; PyTorch warns of it."""
     with warnings.catch_warnings():
-        if not grouped:
-            warnings.filterwarnings("ignore", "torch.distributed is disabled")
-        yield not grouped
+        warnings.filterwarnings("ignore", "torch.distributed is")
+        yield
 
 
 class SafePlanner(dcp.DefaultLoadPlanner):
@@ -114,9 +131,18 @@ class SafeReader(dcp.FileSystemReader):
     """Reads the index, a pickle, with its own classes and no others."""
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Any:
-        """Read the index; refuses what could run code."""
-        with (Path(self.path) / ".metadata").open("rb") as file:
+        """Read the index.
+
+        Raises:
+            ValueError: if it would run code, or leads out of the folder.
+        """
+        folder = Path(self.path)
+        with (folder / ".metadata").open("rb") as file:
             metadata = Unpickler(file).load()
+        names = {path.name for path in folder.iterdir()}
+        for info in metadata.storage_data.values():
+            if info.relative_path not in names:
+                raise ValueError(f"no file {info.relative_path!r} in it")
         metadata.storage_meta = dcp.metadata.StorageMeta(load_id=self.load_id)
         return metadata
 
@@ -130,7 +156,12 @@ class Unpickler(pickle.Unpickler):
         Raises:
             pickle.UnpicklingError: if it is none of those.
         """
-        dtype = isinstance(getattr(torch, name, None), torch.dtype)
-        if f"{module}.{name}" in CLASSES or (module == "torch" and dtype):
+        if module in ("pathlib", "pathlib._local") and name in PATHS:
+            return PurePosixPath  # where the index was written: unused
+        if f"{module}.{name}" in CLASSES:
             return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"{module}.{name} in a checkpoint")
+        if module == "torch" and isinstance(
+            getattr(torch, name, None), torch.dtype
+        ):
+            return getattr(torch, name)
+        raise pickle.UnpicklingError(f"{module}.{name} in its index")

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import math
+import os
 import shutil
 import warnings
 from dataclasses import asdict
@@ -30,39 +32,53 @@ class Checkpoints:
     Args:
         folder: of the run, or None to keep nothing.
         trainer: the run.
+
+    Raises:
+        OSError: if nothing can be written there.
     """
 
     def __init__(self, folder: str | Path | None, trainer: Trainer) -> None:
         self.trainer = trainer
         self.folder = Path(folder) if folder else None
         if self.folder:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            probe = self.folder / f"probe-{trainer.rank}.part"
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                probe.write_bytes(b"")
+                probe.unlink()
+            except OSError as error:
+                raise type(error)(
+                    f"no checkpoint can be written to {self.folder}: {error}"
+                ) from error
 
     def save(self) -> None:
-        """Write the state after this step, then drop the oldest."""
+        """Write the state after this step, then drop the oldest.
+
+        Raises:
+            OSError: if that fails; the checkpoint before it stays whole.
+        """
         if not self.folder:
             return
-        trainer = self.trainer
-        final = self.folder / f"step-{trainer.step:08}"
+        step = self.trainer.step
+        final = self.folder / f"step-{step:08}"
         draft = final.with_suffix(".part")
-        if trainer.rank == 0 and draft.exists():
-            shutil.rmtree(draft)
-        wait_for_all()
-        save_tensors(trainer, draft)
-        wait_for_all()
-        if trainer.rank == 0:
-            state = {
-                "step": trainer.step,
-                "loss_sum": trainer.loss_sum,
-                "scaler": trainer.scaler.state_dict(),
-                "identity": identity(trainer),
-                "files": {p.name: sha256(p) for p in draft.iterdir()},
-            }
-            (draft / "state.json").write_text(json.dumps(state))
-            shutil.rmtree(final, ignore_errors=True)
-            draft.rename(final)
-            for old in self._newest_first()[KEEP:]:
-                shutil.rmtree(old)
+        try:
+            if self.trainer.rank == 0:
+                shutil.rmtree(draft, ignore_errors=True)
+            wait_for_all()
+            save_tensors(self.trainer, draft)
+            if self.trainer.rank == 0:
+                write_state(draft, self.trainer)
+                shutil.rmtree(final, ignore_errors=True)
+                draft.rename(final)
+                self._drop_others(final)
+        except OSError as error:
+            if self.trainer.rank == 0:
+                shutil.rmtree(draft, ignore_errors=True)
+            raise OSError(
+                f"no checkpoint after step {step:,}: {error}; those before "
+                f"it in {self.folder} are whole, and the same call resumes"
+            ) from error
         wait_for_all()
 
     def restore(self) -> None:
@@ -70,14 +86,18 @@ class Checkpoints:
 
         Raises:
             ValueError: if it belongs to another run, naming what differs,
-                or all are damaged.
+                or cannot be trusted, or all are damaged.
         """
-        found = self._newest_first() if self.folder else []
+        found = self._newest_first()
+        if self.folder and self.trainer.rank == 0:
+            for stale in self.folder.glob("step-*.part"):
+                shutil.rmtree(stale, ignore_errors=True)
         for folder in found:
             try:
                 state = read_state(folder)
-            except ValueError as error:
-                warnings.warn(f"{error}; left out", stacklevel=3)
+            except DamagedError as error:
+                if self.trainer.rank == 0:
+                    warnings.warn(f"{error}; left out", stacklevel=3)
                 continue
             now = json.loads(json.dumps(identity(self.trainer)))
             faults = differences(state["identity"], now)
@@ -89,7 +109,8 @@ class Checkpoints:
             load_tensors(self.trainer, folder)
             self.trainer.step = state["step"]
             self.trainer.loss_sum = state["loss_sum"]
-            self.trainer.scaler.load_state_dict(state["scaler"])
+            if state["scaler"] and self.trainer.scaler.is_enabled():
+                self.trainer.scaler.load_state_dict(state["scaler"])
             return
         if found:
             raise DamagedError(
@@ -98,21 +119,44 @@ class Checkpoints:
             )
 
     def _newest_first(self) -> list[Path]:
+        if not self.folder:
+            return []
         pattern = "step-" + "[0-9]" * 8
-        return sorted((self.folder or Path()).glob(pattern), reverse=True)
+        return sorted(self.folder.glob(pattern), reverse=True)
+
+    def _drop_others(self, newest: Path) -> None:
+        """Drop the oldest, and damaged ones of steps not yet reached."""
+        found = self._newest_first()
+        place = found.index(newest)
+        for folder in found[:place] + found[place + KEEP :]:
+            shutil.rmtree(folder)
 
 
 def identity(trainer: Trainer) -> dict[str, Any]:
     """Everything that decides which steps a run takes, by name."""
-    config = getattr(trainer.model, "config", None)
+    config = getattr(trainer.given, "config", None)
     model = asdict(config) if config else {}
     return {
         "data": trainer.identity,
-        # FSDP2 makes a subclass of the model's class, with this prefix
-        "model": type(trainer.model).__name__.removeprefix("FSDP"),
+        "model": type(trainer.given).__name__,
         **{f"model.{name}": value for name, value in model.items()},
         **asdict(trainer.config),
     }
+
+
+def write_state(folder: Path, trainer: Trainer) -> None:
+    """Write state.json: what are no tensors, and the files' digests."""
+    state = {
+        "step": trainer.step,
+        "loss_sum": trainer.loss_sum,
+        "scaler": trainer.scaler.state_dict(),
+        "identity": identity(trainer),
+        "files": {path.name: sha256(path) for path in folder.iterdir()},
+    }
+    with (folder / "state.json").open("w", encoding="utf-8") as file:
+        json.dump(state, file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def sha256(path: Path) -> str:
@@ -128,18 +172,28 @@ def read_state(folder: Path) -> dict[str, Any]:
     """Read state.json, and check that every file is what it was.
 
     Raises:
-        ValueError: names the first file that is missing or damaged.
+        DamagedError: names the first file that is missing or damaged.
     """
+    file = folder / "state.json"
     try:
-        state = json.loads((folder / "state.json").read_text())
-        files = dict(state["files"])
-        names = ("step", "loss_sum", "scaler", "identity")
-        state = {name: state[name] for name in names}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        message = f"{folder}/state.json is missing or damaged: {error!r}"
-        raise ValueError(message) from error
-    for name, digest in files.items():
-        path = folder / Path(name).name
+        state = json.loads(file.read_text("utf-8"))
+        files = state["files"]
+        whole = (
+            type(state["step"]) is int
+            and folder.name == f"step-{state['step']:08}"
+            and math.isfinite(state["loss_sum"])
+            and {type(state["scaler"]), type(state["identity"])} == {dict}
+            and ".metadata" in files
+            and all(Path(name).name == name for name in files)
+        )
+        if not whole:
+            raise ValueError("no run writes such values")
+        digests = dict(files.items())
+    except (OSError, ValueError, LookupError, TypeError, AttributeError,
+            RecursionError) as error:  # fmt: skip
+        raise DamagedError(f"{file} is missing or damaged: {error}") from error
+    for name, digest in digests.items():
+        path = folder / name
         if not path.is_file() or sha256(path) != digest:
-            raise ValueError(f"{path} is missing or damaged")
+            raise DamagedError(f"{path} is missing or damaged")
     return state

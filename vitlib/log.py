@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitlib.records import read_log
+from vitlib.distributed import total, wait_for_all
+from vitlib.records import read_log, write_log
 from vitlib.trainer import Trainer, describe
 
 CHECK_EVERY = 20  # steps between looks at the loss: each look waits for a GPU
@@ -26,8 +27,8 @@ class Log:
     Chapter 8.
 
     Args:
-        folder: where log.jsonl goes, or None. Lines of steps after the one
-            the run resumes at are dropped.
+        folder: where log.jsonl goes, or None; the first process writes it.
+            Lines of steps after the one the run resumes at are dropped.
         trainer: the run.
         quiet: whether to print nothing; processes but the first are.
     """
@@ -37,11 +38,11 @@ class Log:
     ) -> None:
         self.trainer, self.quiet = trainer, quiet
         self.path = Path(folder) / "log.jsonl" if folder else None
-        if trainer.rank:
-            self.path = None
         self.records = self._resume()
         self._losses: list[Tensor] = []
         self._last = "none yet"
+        self._shown: dict[str, str] = {}  # beside the bar
+        self._before = max(r.get("seconds", 0) for r in self.records or [{}])
         self._start = perf_counter()
         self._first_step = trainer.step
         self._bar = self._make_bar()
@@ -82,20 +83,20 @@ class Log:
         """
         if not self._losses:
             return
-        losses = torch.stack(self._losses).tolist()
+        losses = total(torch.stack(self._losses)) / self.trainer.world
+        losses, self._losses = losses.tolist(), []
         first = self.trainer.step - len(losses) + 1
-        self._losses = []
+        lr = self.trainer.optimizers[0].param_groups[0]["lr"]
         for step, loss in enumerate(losses, start=first):
             if not abs(loss) < float("inf"):
                 raise FloatingPointError(
                     f"the loss is {loss} at step {step} (learning rate "
-                    f"{self.trainer.lr:.2g}); the last finite one was "
+                    f"{lr:.2g}); the last finite one was "
                     f"{self._last}; {ADVICE}"
                 )
             self._last = f"{loss:.4g} at step {step}"
             self.trainer.loss_sum += loss
-        if self._bar is not None:
-            self._bar.set_postfix(loss=f"{losses[-1]:.3f}")
+        self._show(loss=f"{losses[-1]:.3f}")
 
     def epoch(self, scores: Callable[[], dict[str, float]]) -> int:
         """End an epoch, evaluate where it is due; return its number."""
@@ -115,10 +116,12 @@ class Log:
         every = trainer.config.evaluate_every
         if epoch % every == 0 or trainer.step == trainer.total_steps:
             record |= {k: round(v, 5) for k, v in scores().items()}
-        record["seconds"] = round(perf_counter() - self._start, 2)
+        record["seconds"] = self.seconds()
         self._write(record)
         left = (trainer.total_steps - trainer.step) * trainer.config.batch_size
         accuracy = record.get("accuracy")
+        if accuracy is not None:
+            self._show(accuracy=f"{accuracy:.2%}")
         shown = "" if accuracy is None else f"accuracy {accuracy:6.2%}  "
         self._say(
             f"epoch {epoch:3}/{trainer.config.epochs}  train loss "
@@ -126,6 +129,10 @@ class Log:
             f"{left / rate:,.0f} s left"
         )
         return epoch
+
+    def seconds(self) -> float:
+        """Time so far, that before a resume included."""
+        return round(self._before + perf_counter() - self._start, 2)
 
     def rate(self) -> float:
         """Training images a second since the start, all processes."""
@@ -143,15 +150,15 @@ class Log:
 
     def end(self) -> None:
         """Say that the run is complete."""
-        seconds = round(perf_counter() - self._start, 2)
         step = self.trainer.step
-        self._write({"event": "end", "step": step, "seconds": seconds})
+        self._write({"event": "end", "step": step, "seconds": self.seconds()})
 
     def _write(self, record: dict[str, Any]) -> None:
-        self.records.append(record)
+        line = json.dumps(record)
+        self.records.append(json.loads(line))  # as read_log would
         if self.path:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
+                file.write(line + "\n")
 
     def _resume(self) -> list[dict[str, Any]]:
         """Read the log of the steps that the run has behind it."""
@@ -161,12 +168,11 @@ class Log:
         step = self.trainer.step
         kept = [record for record in records if record["step"] <= step]
         kept = kept if step else []
-        draft = self.path.with_suffix(".part")
-        draft.write_text(
-            "".join(json.dumps(record) + "\n" for record in kept),
-            encoding="utf-8",
-        )
-        draft.replace(self.path)
+        wait_for_all()  # then the first process changes what all have read
+        if self.trainer.rank:
+            self.path = None
+            return kept
+        write_log(self.path, kept)
         return kept
 
     def _make_bar(self) -> Any:
@@ -180,6 +186,12 @@ class Log:
             return None
         steps = self.trainer.total_steps
         return tqdm(total=steps, initial=self.trainer.step, unit="step")
+
+    def _show(self, **values: str) -> None:
+        """Put values beside the bar, and leave the others there."""
+        self._shown |= values
+        if self._bar is not None:
+            self._bar.set_postfix(self._shown)
 
     def _say(self, text: str) -> None:
         if self._bar is not None:

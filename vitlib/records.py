@@ -21,7 +21,7 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
     """
     path = Path(path)
     path = path / "log.jsonl" if path.is_dir() else path
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text("utf-8", errors="replace").splitlines()
     records = []
     for number, line in enumerate(lines, start=1):
         try:
@@ -35,3 +35,18 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
         elif number < len(lines):
             raise ValueError(f"{path}, line {number} is damaged: {line[:60]}")
     return records
+
+
+def write_log(path: Path, records: list[dict[str, Any]]) -> None:
+    """Write log.jsonl anew, whole or not at all.
+
+    Chapter 8.
+
+    Args:
+        path: the file.
+        records: one a line.
+    """
+    draft = path.with_suffix(".part")
+    lines = [json.dumps(record) + "\n" for record in records]
+    draft.write_text("".join(lines), encoding="utf-8")
+    draft.replace(path)

@@ -8,7 +8,6 @@ from pathlib import Path
 from threading import current_thread, main_thread
 from typing import Any
 
-import torch
 from torch import nn
 
 from vitlib._dataset import ImageDataset
@@ -16,7 +15,7 @@ from vitlib._guards import check_held_out
 from vitlib._rescue import check_weights, update
 from vitlib.checkpoint import Checkpoints
 from vitlib.device import choose_device
-from vitlib.distributed import local_device, process_group, total
+from vitlib.distributed import in_any_process, local_device, process_group
 from vitlib.evaluate import evaluate, predict
 from vitlib.log import Log
 from vitlib.recipe import TrainConfig
@@ -47,14 +46,18 @@ def fit(
         folder: where checkpoints and log.jsonl go; None keeps neither.
         quiet: whether to print nothing.
         on_epoch: called with the number of epochs done and the model that
-            is evaluated, at 0 and after each.
+            is evaluated, at 0 and after each. A run that was killed between
+            this and its next checkpoint calls again for the same epoch.
 
     Returns:
-        The records of the log: the start, one an epoch, the end.
+        The records of the log, those before a resume included: each start,
+        one an epoch, each stop, the end.
 
     Raises:
         ValueError: before the first step, if data and recipe do not fit
             together, or the folder holds another run.
+        OSError: before the first step, if the folder cannot be written to;
+            later, if the disk is full: the checkpoints there stay whole.
         FloatingPointError: if the loss is not finite; says what to try.
         MemoryError: if a batch does not fit; says which would.
     """
@@ -74,8 +77,9 @@ def fit(
                     epoch = log.epoch(partial(trainer.evaluate, data[1]))
                     if on_epoch:
                         on_epoch(epoch, trainer.evaluated)
-                stop = agreed(stopped, trainer)
-                if stop or trainer.step % trainer.save_steps == 0:
+                stop = in_any_process(bool(stopped), device)
+                last = trainer.step == trainer.total_steps
+                if stop or last or trainer.step % trainer.save_steps == 0:
                     log.check_finite()
                     check_weights(trainer)
                     store.save()
@@ -102,7 +106,7 @@ def stop_signal() -> Iterator[list[int]]:
     def note(number: int, _: Any) -> None:
         seen.append(number)
         for kind, handler in before.items():
-            signal.signal(kind, handler)
+            signal.signal(kind, handler or signal.SIG_DFL)
 
     if current_thread() is main_thread():
         for kind in (signal.SIGINT, signal.SIGTERM):
@@ -111,12 +115,4 @@ def stop_signal() -> Iterator[list[int]]:
         yield seen
     finally:
         for kind, handler in before.items():
-            signal.signal(kind, handler)
-
-
-def agreed(stopped: list[int], trainer: Trainer) -> bool:
-    """Whether to stop after this step: all processes stop at the same."""
-    if trainer.world == 1:
-        return bool(stopped)
-    votes = torch.tensor(len(stopped), device=trainer.device)
-    return bool(total(votes))
+            signal.signal(kind, handler or signal.SIG_DFL)
