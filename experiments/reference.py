@@ -133,28 +133,38 @@ def train(seed: int) -> None:
 
 
 def collect() -> None:
-    """Join the finished seeds; ship the best by held-out accuracy."""
-    done = sorted(RUNS.glob("seed*/result.json"))
-    if not done:
+    """Join the finished seeds; ship the best by held-out accuracy.
+
+    Seeds of this recipe that results/reference.json holds already stay.
+    """
+    recipe = json.loads(json.dumps([asdict(MODEL), asdict(RECIPE)]))
+    path = RESULTS / "reference.json"
+    old = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    same = [old.get("model"), old.get("config")] == recipe
+    kept = old["seeds"] if same else []
+    found = [json.loads(p.read_text()) for p in RUNS.glob("seed*/result.json")]
+    by_seed = {s["seed"]: s for s in kept + found}
+    if not by_seed:
         return
-    seeds = [json.loads(path.read_text()) for path in done]
-    best = max(range(len(seeds)), key=lambda i: seeds[i]["held_out"])
-    folder = done[best].parent
-    model, stats = load_model(folder / "model.safetensors")
+    seeds = [by_seed[seed] for seed in sorted(by_seed)]
+    best = max(seeds, key=lambda s: s["held_out"])
     train, _, test = load()
-    about = {
-        "mean": stats["mean"],
-        "std": stats["std"],
-        "classes": train.classes,
-        "test_accuracy": seeds[best]["test"],
-        "seed": seeds[best]["seed"],
-        "data": "Fashion-MNIST (Zalando SE, MIT licence)",
-    }
-    save_model(model, BOOK_WEIGHTS, torch.float16, **about)
-    half, _ = load_model(BOOK_WEIGHTS)
+    folder = RUNS / f"seed{best['seed']}"
+    if (folder / "result.json").exists():  # else it is shipped already
+        model, stats = load_model(folder / "model.safetensors")
+        about = {
+            "mean": stats["mean"],
+            "std": stats["std"],
+            "classes": train.classes,
+            "test_accuracy": best["test"],
+            "seed": best["seed"],
+            "data": "Fashion-MNIST (Zalando SE, MIT licence)",
+        }
+        save_model(model, BOOK_WEIGHTS, torch.float16, **about)
+        notes = torch.load(folder / "notes.pt", weights_only=True)
+        save_file(notes["snapshots"], RESULTS / "snapshots.safetensors")
+    half, stats = load_model(BOOK_WEIGHTS)
     logits = predict(half, test, stats["mean"], stats["std"])
-    notes = torch.load(folder / "notes.pt", weights_only=True)
-    save_file(notes["snapshots"], RESULTS / "snapshots.safetensors")
     results = {
         "about": "Book/4 trained from scratch on Fashion-MNIST; shares "
         "of 1, minutes of one core",
@@ -162,7 +172,7 @@ def collect() -> None:
         "model": asdict(MODEL),
         "config": asdict(RECIPE),
         "held_out_images": HELD_OUT,
-        "shipped_seed": seeds[best]["seed"],
+        "shipped_seed": best["seed"],
         "shipped_test_in_float16": accuracy(logits, test.labels),
         "snapshots": list(SNAPSHOTS),
         "seeds": seeds,
