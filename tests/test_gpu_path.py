@@ -1,0 +1,257 @@
+"""The training step on a GPU, traced without one.
+
+PyTorch's fake tensors have shape, type and device, but no values. An
+operation on tensors of two devices fails on them as it would on a GPU, so a
+tensor left behind on the CPU fails these tests. So does a step that waits
+for the GPU, since a value that the host asks for is not there.
+"""
+
+from contextlib import contextmanager
+
+import pytest
+import torch
+from torch._subclasses import fake_tensor
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from vitlib import VisionTransformer, ViTConfig
+from vitlib import trainer as trainer_module
+from vitlib.baselines import SmallCNN
+from vitlib.data import ImageDataset
+from vitlib.evaluate import predict
+from vitlib.train import TrainConfig
+from vitlib.trainer import Trainer
+
+if not hasattr(fake_tensor, "_DISPATCH_META_HANDLERS"):
+    pytest.skip("PyTorch's fake tensors changed", allow_module_level=True)
+# deepcopy of a fake tensor asks for its address
+pytestmark = pytest.mark.filterwarnings("ignore:Accessing the data pointer")
+
+GPU, META = torch.device("cuda", 0), torch.device("meta")
+AMPERE, TURING = (8, 0), (7, 5)
+EVERYTHING = {
+    "epochs": 2,
+    "batch_size": 8,
+    "flip": True,
+    "crop": 2,
+    "erasing": 0.25,
+    "mixup": 0.2,
+    "cutmix": 1.0,
+    "ema": 0.99,
+    "accumulate": 2,
+    "channels_last": True,
+}
+MUON = pytest.param(
+    "muon",
+    marks=pytest.mark.skipif(
+        not hasattr(torch.optim, "Muon"), reason="PyTorch below 2.9"
+    ),
+)
+# As in PyTorch's "CUDA Ops that can autocast", as far as they occur here.
+LOW = {
+    functional.linear,
+    functional.conv2d,
+    functional.scaled_dot_product_attention,
+    torch.Tensor.matmul,
+    torch.Tensor.__matmul__,
+    torch.matmul,
+    torch.einsum,
+}
+HIGH = {functional.layer_norm, functional.softmax, torch.Tensor.softmax}
+
+
+class FakeGpu(FakeTensorMode):
+    """Fake tensors that the compiled half of PyTorch takes for "meta".
+
+    It would ask for the stream of a GPU's tensor, and a PyTorch that was
+    built for CPUs has no place to ask. Devices are checked in Python, and
+    there every tensor has its own.
+    """
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        if kwargs.get("device") == META:  # made by compiled code
+            kwargs["device"] = GPU
+        return super().__torch_dispatch__(function, types, args, kwargs)
+
+
+class Autocast(TorchFunctionMode):
+    """The casts of torch.autocast, which compiled code skips for "meta"."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        known = function in LOW | HIGH
+        if known and torch.is_autocast_enabled("cuda"):
+            dtype = torch.float32
+            if function in LOW:
+                dtype = torch.get_autocast_dtype("cuda")
+            args = [
+                value.to(dtype)
+                if isinstance(value, torch.Tensor)
+                and value.is_floating_point()
+                else value
+                for value in args
+            ]
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Stand in for what asks the driver, or a tensor for its values."""
+    patch = monkeypatch.setattr
+    monkeypatch.setitem(
+        fake_tensor._DISPATCH_META_HANDLERS,
+        torch.ops.prim.device.default,
+        lambda _: META,
+    )
+    # questions to the driver
+    patch(torch.cuda.amp.common, "amp_definitely_not_available", bool)
+    patch(torch.cuda, "is_bf16_supported", lambda *_: True)
+    patch(torch.cuda, "get_rng_state", lambda _: torch.empty(0))
+    patch(torch.cuda, "set_rng_state", lambda *_: None)
+    # checks of values; they run on the CPU, before the first step
+    patch(ImageDataset, "__post_init__", lambda _: None)
+    patch(ImageDataset, "fingerprint", lambda _: "fake")
+    patch(trainer_module, "check_run", lambda *_: None)
+    # has no implementation for fake tensors
+    patch(torch, "_sample_dirichlet", torch.rand_like)
+    # Module.to swaps fake tensors, to which others refer: fill them instead
+    patch(
+        torch.utils,
+        "swap_tensors",
+        lambda old, new: setattr(old, "data", new.data),
+    )
+
+    @contextmanager
+    def enter(capability=AMPERE, values=False):
+        patch(torch.cuda, "get_device_capability", lambda _: capability)
+        if values:
+            patch(FakeTensor, "item", lambda _: 0.0)
+            patch(FakeTensor, "__bool__", lambda _: True)
+            patch(FakeTensor, "__float__", lambda _: 0.0)
+        with FakeGpu(allow_non_fake_inputs=True), Autocast():
+            yield
+
+    return enter
+
+
+def images(C=1):
+    """Random images of ten classes."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(
+        256, (20, C, 8, 8), generator=generator, dtype=torch.uint8
+    )
+    return ImageDataset(pixels, torch.arange(20) % 10, tuple("abcdefghij"))
+
+
+def vit(**fields):
+    """A ViT of 8x8 images."""
+    sizes = {"img_size": 8, "patch_size": 4, "in_chans": 1, "embed_dim": 16}
+    sizes |= {"num_classes": 10, "depth": 2, "num_heads": 2, "drop_path": 0.1}
+    return VisionTransformer(ViTConfig(**(sizes | fields)))
+
+
+def two_steps(model, data, **fields):
+    """Take two steps, and return the trainer and the last loss."""
+    config = TrainConfig(**(EVERYTHING | fields))
+    trainer = Trainer(model, data, config, GPU)
+    for _ in range(2):
+        loss = trainer.update(*trainer.batch())
+    return trainer, loss
+
+
+def all_tensors(trainer):
+    """Whatever a step reads or writes."""
+    yield from trainer.model.state_dict().values()
+    if trainer.average is not None:
+        yield from trainer.average.state_dict().values()
+    for optimizer in trainer.optimizers:
+        for state in optimizer.state.values():
+            yield from (v for v in state.values() if torch.is_tensor(v))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", MUON, "adam"])
+@pytest.mark.parametrize(
+    ("capability", "precision", "dtype"),
+    [
+        (AMPERE, "auto", torch.bfloat16),
+        (TURING, "auto", torch.float16),
+        (AMPERE, "float32", torch.float32),
+    ],
+)
+def test_a_step_stays_on_the_gpu(capability, precision, dtype, optimizer, gpu):
+    data, model = images(), vit()
+    seen = []
+    model.blocks[0].mlp.fc1.register_forward_hook(
+        lambda *call: seen.append(call[2].dtype)
+    )
+    half = dtype == torch.float16
+    # with fp16 the host has to know whether a gradient overflowed
+    with gpu(capability, values=half):
+        trainer, loss = two_steps(
+            model, data, optimizer=optimizer, precision=precision
+        )
+        assert trainer.dtype == dtype
+        assert trainer.scaler.is_enabled() == half
+        # in each step, each of the two parts of the batch
+        assert seen == [dtype] * 4
+        assert loss.device == GPU
+        assert loss.dtype == torch.float32
+        found = list(all_tensors(trainer))
+        assert len(found) > 3 * len(list(model.parameters()))
+        # AdamW counts its steps on the CPU unless it is fused
+        assert {tensor.device for tensor in found} == {GPU}
+        assert {tensor.dtype for tensor in found} == {torch.float32}
+
+
+@pytest.mark.parametrize("kind", ["none", "2d", "relative", "sincos"])
+def test_every_kind_of_position_follows(kind, gpu):
+    data, model = images(), vit(pos_embed=kind)
+    with gpu():
+        assert two_steps(model, data)[1].device == GPU
+
+
+def test_a_cnn_follows_with_channels_last(gpu):
+    data, model = images(C=3), SmallCNN(in_chans=3, width=4)
+    layouts = []
+    model[0][0].register_forward_hook(
+        lambda *call: layouts.append(
+            call[1][0].is_contiguous(memory_format=torch.channels_last)
+        )
+    )
+    with gpu():
+        stats = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+        trainer, loss = two_steps(model, data, **stats)
+        kernel = trainer.model[0][0].weight
+        assert kernel.is_contiguous(memory_format=torch.channels_last)
+    assert layouts == [True] * 4
+    assert loss.device == GPU
+
+
+def test_evaluation_follows(gpu):
+    data, model = images(), vit()
+    with gpu(values=True):
+        trainer, _ = two_steps(model, data)
+        assert trainer.evaluate(data)["images"] == 20
+        config = trainer.config
+        logits = predict(trainer.average, data, config.mean, config.std)
+        assert logits.device.type == "cpu"
+        assert logits.shape == (20, 10)
+        trainer.finish()
+
+
+def test_a_tensor_left_on_the_cpu_is_found(gpu):
+    data, model = images(), vit(pos_embed="none")
+    table = torch.zeros(1, 5, 16)
+    model.pos_drop.register_forward_hook(lambda *call: call[2] + table)
+    with gpu(), pytest.raises(RuntimeError, match="cuda:0 and cpu"):
+        two_steps(model, data)
+
+
+def test_a_step_that_waits_for_the_gpu_is_found(gpu):
+    data, model = images(), vit()
+    model.head.register_forward_hook(
+        lambda *call: call[2] * call[2].max().item()
+    )
+    with gpu(), pytest.raises(RuntimeError, match="_local_scalar_dense"):
+        two_steps(model, data)
