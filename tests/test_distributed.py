@@ -55,31 +55,30 @@ def torchrun(folder, what):
     )
 
 
+def stop(done, _):
+    """Stop the run after its first epoch."""
+    if done == 1:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """What one process computes, then what two find beside it."""
     folder = tmp_path_factory.mktemp("two")
-    two.alone(folder)
-    for name in ("average", "muon"):
-        if name in two.RECIPES:
-
-            def stop(done, _):
-                if done == 1:
-                    os.kill(os.getpid(), signal.SIGTERM)
-
-            stopped = folder / f"{name} one"
-            tiny.train(stopped, two.RECIPES[name], 0.0, on_epoch=stop)
-            for way in two.WAYS:
-                shutil.copytree(stopped, folder / f"{name} one {way}")
+    with two.in_float32():
+        two.alone(folder)
+        for name in ("average", "muon"):
+            if name in two.RECIPES:
+                stopped, config = folder / name, two.RECIPES[name]
+                tiny.train(stopped, config, 0.0, on_epoch=stop)
+                for way in two.WAYS:
+                    shutil.copytree(stopped, folder / f"{name} one {way}")
     job = torchrun(folder, "check")
     said, _ = job.communicate(timeout=120)
     assert job.returncode == 0, said
     return folder
 
 
-# Muon multiplies in bfloat16 inside (8 bits, so steps of 4e-3 of a value);
-# FSDP2 splits its products otherwise, and they round otherwise.
-MUON = 5e-4
 EXACT = ("shares", "scores", "stopped", "not finite")
 
 
@@ -90,8 +89,6 @@ def test_two_processes_are_one(check, folder):
         found = results[check]
         assert not isinstance(found, str), found
         limit = 0 if check in EXACT else 1e-5
-        if "muon" in check and "fsdp" in check:
-            limit = MUON
         assert found <= limit
 
 
