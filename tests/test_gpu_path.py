@@ -6,7 +6,9 @@ tensor left behind on the CPU fails these tests. So does a step that waits
 for the GPU, since a value that the host asks for is not there.
 """
 
+import json
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from vitlib import VisionTransformer, ViTConfig
+from vitlib import VARIANTS, VisionTransformer, ViTConfig
 from vitlib import trainer as trainer_module
 from vitlib.baselines import SmallCNN
 from vitlib.data import ImageDataset
@@ -255,3 +257,62 @@ def test_a_step_that_waits_for_the_gpu_is_found(gpu):
     )
     with gpu(), pytest.raises(RuntimeError, match="_local_scalar_dense"):
         two_steps(model, data)
+
+
+@pytest.fixture
+def check(monkeypatch, tmp_path):
+    """tools/gpu_check.py, which stores into a folder of its own."""
+    module = pytest.importorskip("gpu_check")
+    monkeypatch.setattr(module, "RESULTS", tmp_path)
+    small = replace(VARIANTS["Book/4"], embed_dim=32, depth=2)
+    monkeypatch.setattr(
+        module, "create_model", lambda _: VisionTransformer(small)
+    )
+    return module
+
+
+def test_the_check_for_people_runs_on_a_cpu(check, capsys):
+    assert check.main(["--device", "cpu", "--quick"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("this is a CPU: its numbers say nothing of a GPU")
+    assert said.endswith("all checks passed\n")
+    assert said.count("pass  ") >= 6
+    assert "FAIL" not in said
+
+
+def test_the_check_for_people_can_fail(check, capsys):
+    checks = check.Checks()
+    checks.at_most("small", 0.5, 1.0)
+    assert checks.passed
+    checks.at_most("not a number", float("nan"), 1.0)
+    assert not checks.passed
+    said = capsys.readouterr().out
+    assert said == (
+        "pass  small: 0.5 (at most 1)\nFAIL  not a number: nan (at most 1)\n"
+    )
+
+
+def test_the_check_stores_what_a_gpu_gave(check, monkeypatch, tmp_path):
+    about = {"device": "NVIDIA H100 80GB HBM3 (x)", "kind": "cuda"}
+    results = {"passed": False, "checks": []}
+    monkeypatch.setattr(check, "choose_device", lambda _: torch.device("mps"))
+    monkeypatch.setattr(check, "describe", lambda _: about)
+    monkeypatch.setattr(check, "run_checks", lambda *_: results)
+    assert check.main(["--json"]) == 1
+    [path] = tmp_path.iterdir()
+    assert path.name == "gpu_nvidia_h100_80gb_hbm3_x.json"
+    assert json.loads(path.read_text()) == about | results
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--device", "gpu"], "unknown device 'gpu'"),
+        (["--device", "cpu", "--json"], "--json keeps results of GPUs"),
+    ],
+)
+def test_the_check_refuses(options, message, check, capsys):
+    with pytest.raises(SystemExit) as caught:
+        check.main(options)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
