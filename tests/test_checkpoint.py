@@ -74,6 +74,7 @@ def copy(unbroken, tmp_path):
 # Killed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_killed_anywhere_it_ends_bit_for_bit_the_same(optimizer, tmp_path):
     if optimizer == "muon" and not hasattr(torch.optim, "Muon"):
@@ -195,7 +196,7 @@ def test_other_data_is_refused(unbroken):
 
 
 def test_where_and_how_fast_may_change(unbroken):
-    config = replace(FULL, evaluate_every=2, save_steps=3, compile=True)
+    config = replace(FULL, evaluate_every=2, save_steps=3, channels_last=True)
     assert tiny.restored(unbroken[0], config).step == 8
 
 
@@ -357,6 +358,18 @@ def test_a_full_disk_leaves_the_one_before(unbroken, tmp_path):
         assert_same(tiny.train(disk)[0], unbroken[1])
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_log_that_cannot_grow_leaves_the_checkpoints(unbroken, tmp_path):
+    def on_epoch(epoch, _):
+        if epoch == 1:
+            (tmp_path / "log.jsonl").unlink()
+            (tmp_path / "log.jsonl").mkdir()
+
+    with pytest.raises(OSError, match=r"log.jsonl cannot be .* are whole"):
+        tiny.train(tmp_path, on_epoch=on_epoch)
+    (tmp_path / "log.jsonl").rmdir()
+    assert_same(tiny.train(tmp_path)[0], unbroken[1])
 
 
 def test_a_folder_that_cannot_be_written_is_told_at_the_start(tmp_path):

@@ -82,6 +82,7 @@ def folder(tmp_path_factory):
 EXACT = ("shares", "scores", "stopped", "not finite")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", two.CHECKS)
 def test_two_processes_are_one(check, folder):
     for rank in (0, 1):
@@ -92,6 +93,7 @@ def test_two_processes_are_one(check, folder):
         assert found <= limit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["average ddp fsdp", "average fsdp ddp"])
 def test_one_process_reads_what_two_wrote(name, folder):
     one = torch.load(folder / "alone.pt", weights_only=False)
@@ -104,6 +106,7 @@ def test_one_process_reads_what_two_wrote(name, folder):
     assert two.worst(average, one["trained average"]) <= 1e-5
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_job_and_the_run_resumes(tmp_path):
     start = time.monotonic()
     job = torchrun(tmp_path, "die")
@@ -120,6 +123,7 @@ def test_a_killed_process_ends_the_job_and_the_run_resumes(tmp_path):
     assert two.worst(weights, whole) <= 1e-5
 
 
+@pytest.mark.slow
 def test_a_terminated_job_saves_and_resumes(tmp_path):
     job = torchrun(tmp_path, "train")
     while job.poll() is None and not list(tmp_path.glob("step-*[0-9]")):

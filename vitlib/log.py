@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vitlib.distributed import total, wait_for_all
-from vitlib.records import read_log, write_log
+from vitlib.records import append_record, read_log, write_log
 from vitlib.trainer import Trainer, describe
 
 CHECK_EVERY = 20  # steps between looks at the loss: each look waits for a GPU
@@ -154,11 +154,9 @@ class Log:
         self._write({"event": "end", "step": step, "seconds": self.seconds()})
 
     def _write(self, record: dict[str, Any]) -> None:
-        line = json.dumps(record)
-        self.records.append(json.loads(line))  # as read_log would
+        self.records.append(json.loads(json.dumps(record)))  # as if read
         if self.path:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+            append_record(self.path, record)
 
     def _resume(self) -> list[dict[str, Any]]:
         """Read the log of the steps that the run has behind it."""

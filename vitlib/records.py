@@ -37,6 +37,28 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
     return records
 
 
+def append_record(path: Path, record: dict[str, Any]) -> None:
+    """Write a line at the end of log.jsonl.
+
+    Chapter 8.
+
+    Args:
+        path: the file.
+        record: anything that JSON holds.
+
+    Raises:
+        OSError: if that fails, as on a full disk.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+    except OSError as error:
+        raise OSError(
+            f"{path} cannot be written: {error}; checkpoints beside it are "
+            "whole, and the same call resumes"
+        ) from error
+
+
 def write_log(path: Path, records: list[dict[str, Any]]) -> None:
     """Write log.jsonl anew, whole or not at all.
 

@@ -41,6 +41,8 @@ def fit(
     Args:
         model: images (B, C, H, W) to logits (B, K). Trained in place; at
             the end it holds the averaged weights if config.ema is set.
+            With config.fsdp a copy is trained, and its weights get here at
+            the end only.
         data: images to learn from, and images to evaluate on.
         config: the recipe.
         folder: where checkpoints and log.jsonl go; None keeps neither.
@@ -48,6 +50,7 @@ def fit(
         on_epoch: called with the number of epochs done and the model that
             is evaluated, at 0 and after each. A run that was killed between
             this and its next checkpoint calls again for the same epoch.
+            With config.fsdp the model holds a part of the weights.
 
     Returns:
         The records of the log, those before a resume included: each start,
