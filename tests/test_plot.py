@@ -77,6 +77,15 @@ def test_curves_draw_each_series_and_reference():
     assert ax.get_xlabel() == "x (px)"
 
 
+def test_curves_show_the_mean_and_every_seed():
+    rows = [[1.0, 3.0], [2.0, float("nan")]]  # a seed each
+    fig = plot.curves({"a": ([4, 14], rows)}, "P", "y")
+    mean, *dots = fig.axes[0].lines
+    assert mean.get_ydata().tolist() == [1.5, 3]
+    assert [line.get_ydata()[0] for line in dots] == [1, 2]
+    assert {line.get_color() for line in dots} == {mean.get_color()}
+
+
 def test_curves_tell_references_apart_and_write_chosen_ticks():
     levels = {"chance": 4, "floor": 1}
     series = {"a": ([4, 14], [5, 6])}

@@ -25,7 +25,9 @@ def curves(
     """Draw one line a series, told apart by colour and marker.
 
     Args:
-        series: name -> (x, y).
+        series: name -> (x, y); y may have several rows, such as one a
+            seed: then the line is their mean, and each value is a dot. NaN
+            stands for a value that is missing.
         xlabel: what x is, with its unit.
         ylabel: what y is, with its unit.
         log: axes with a logarithmic scale: "", "x", "y" or "xy".
@@ -39,7 +41,10 @@ def curves(
     fig, ax = plt.subplots(figsize=(WIDTH, 0.55 * WIDTH))
     for index, (name, (x, y)) in enumerate(series.items()):
         marker = MARKERS[index % len(MARKERS)] if markers else ""
-        ax.plot(to_numpy(x), to_numpy(y), marker=marker, label=name)
+        x, rows = to_numpy(x), np.atleast_2d(to_numpy(y))
+        (line,) = ax.plot(x, np.nanmean(rows, 0), marker=marker, label=name)
+        if len(rows) > 1:
+            ax.plot(x, rows.T, ".", color=line.get_color(), alpha=0.6)
     levels = (reference or {}).items()
     for (name, level), dash in zip(levels, cycle(("--", ":", "-."))):
         ax.axhline(level, color="#5b6470", linestyle=dash, label=name)
