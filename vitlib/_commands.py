@@ -53,17 +53,6 @@ def in_words(found: dict[str, Any]) -> str:
     )
 
 
-def whole(model: nn.Module) -> VisionTransformer:
-    """A copy with all weights, wherever the processes keep their parts."""
-    state = {
-        name: value.full_tensor() if hasattr(value, "full_tensor") else value
-        for name, value in model.state_dict().items()
-    }
-    copy = VisionTransformer(model.config)
-    copy.load_state_dict(state)
-    return copy.to(next(iter(state.values())).device)
-
-
 def train(args: Namespace) -> dict[str, Any]:
     """Train a model, write its weights, count what it gets right."""
     stats = KNOWN[args.data].stats._asdict()
@@ -84,14 +73,13 @@ def train(args: Namespace) -> dict[str, Any]:
         last = records[-1]
         if last["event"] == "stopped":
             raise KeyboardInterrupt(last["signal"] or signal.SIGTERM)
-        model = whole(model)
     if rank:
         return {}
     start = [r for r in records if r["event"] == "start"][-1]
     if start["step"] == start["steps"]:
         print("this run was complete; nothing is left to train")
     stats = {"mean": config.mean, "std": config.std}
-    found = scores(model, test, stats)
+    found = scores(model.to(device), test, stats)
     weights = folder / "model.safetensors"
     notes = {"data": args.data, "seed": config.seed, "classes": test.classes}
     notes["test_accuracy"] = found["accuracy"]
