@@ -86,5 +86,6 @@ def test_full_confidence_lies_in_the_last_bin():
     error, table = calibration(
         torch.tensor([[1000.0, 0.0]]), torch.tensor([0])
     )
+    assert table.shape == (15, 3)
     assert table[-1].tolist() == [1.0, 1.0, 1.0]
     assert error == 0.0

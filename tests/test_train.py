@@ -192,15 +192,24 @@ def test_same_seed_same_losses(seed):
     everything |= {"cutmix": 1.0, "seed": seed}
     runs = []
     for draws in range(2):
-        torch.manual_seed(draws)  # what else is drawn makes no difference
-        torch.rand(draws)
         model = vit(drop_path=0.3, drop_rate=0.1)
+        torch.manual_seed(draws)  # what else is drawn makes no difference
         runs.append(steps(make_trainer(model, **everything), 3))
     assert runs[0] == runs[1]
     other = make_trainer(
         vit(drop_path=0.3), **(everything | {"seed": seed + 1})
     )
     assert steps(other, 3) != runs[0]
+
+
+def test_a_model_in_eval_mode_is_trained_in_training_mode():
+    trainer = make_trainer(vit(drop_path=0.5).eval())
+    modes = []
+    trainer.model.blocks[1].register_forward_hook(
+        lambda *call: modes.append(call[0].training)
+    )
+    steps(trainer, 2)
+    assert modes == [True, True]
 
 
 def test_a_step_leaves_the_random_state_alone():
@@ -397,6 +406,7 @@ def test_the_fingerprint_changes_with_any_byte():
 @pytest.mark.parametrize("size", [1, 7, 24, 500])
 def test_evaluation_does_not_depend_on_the_batches(size, monkeypatch):
     data, model = images(25), vit(drop_path=0.5, drop_rate=0.5)
+    nn.init.normal_(model.head.weight)  # zeros at the start
     expected = predict(model, data, **STATS)
     monkeypatch.setattr(evaluate_module, "BATCH_SIZE", size)
     logits = predict(model, data, **STATS)
@@ -611,15 +621,17 @@ def kept(folder):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_stops_the_run(value, tmp_path):
+@pytest.mark.parametrize(("every", "left"), [(0, [3]), (1, [3, 4])])
+def test_a_loss_that_is_not_finite_stops_the_run(value, every, left, tmp_path):
     model = Trap(4, lambda _, logits: logits * value)
     message = (
         r"the loss is nan at step 5 \(learning rate .*\); the last finite "
         r"one was [\d.]+ at step 4; try a lower lr"
     )
+    config = replace(PLAIN, save_steps=every)
     with pytest.raises(FloatingPointError, match=message):
-        fit(model, (images(), images()), PLAIN, tmp_path, quiet=True)
-    assert kept(tmp_path) == [3]  # the end of the first epoch
+        fit(model, (images(), images()), config, tmp_path, quiet=True)
+    assert kept(tmp_path) == left
 
 
 def test_weights_that_broke_are_not_kept(tmp_path):
