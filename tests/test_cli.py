@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,7 @@ import torch
 
 from vitlib import VARIANTS, ViTConfig, __version__, _commands, _inputs
 from vitlib.__main__ import main
-from vitlib._cli import parse
+from vitlib._cli import EPILOG, parse
 from vitlib._options import attribute_texts, given, option
 from vitlib.data import CIFAR10_STATS, FASHION_MNIST_STATS, load_sample
 from vitlib.metrics import wilson_interval
@@ -181,6 +182,24 @@ def test_every_type_of_field_can_be_read():
             assert option(kind)
             if get_origin(kind) is tuple and Ellipsis not in get_args(kind):
                 assert option(kind)["nargs"] == len(get_args(kind))
+
+
+def commands_of(text):
+    """Return the arguments of every `-m vitlib` in a text."""
+    lines = text.replace("\\\n", " ").splitlines()
+    calls = [line for line in lines if " -m vitlib " in line]
+    return [shlex.split(c, True)[c.split().index("-m") + 2 :] for c in calls]
+
+
+def test_commands_that_people_copy_are_right(root):
+    shown = commands_of((root / "README.md").read_text("utf-8"))
+    helped = commands_of(EPILOG)
+    assert min(len(shown), len(helped)) >= 5
+    for argv in shown + helped:
+        args = parse(argv, "")
+        if args.command == "train":
+            TrainConfig(**given(args, TrainConfig))
+            assert _inputs.model_config(args)
 
 
 # --- train -----------------------------------------------------------------
