@@ -45,3 +45,25 @@ def load_results(name: str) -> dict[str, Any]:
         FileNotFoundError: lists the files there are.
     """
     return json.loads(results_file(f"{name}.json").read_text("utf-8"))
+
+
+def best_runs(name: str) -> dict[str, list[dict[str, Any]]]:
+    """Read each arm's runs at the learning rate that suits it best.
+
+    Chapter 1. The rate was chosen on held-out images, with the first seed;
+    an arm whose rates have not all been tried yet has no runs here.
+
+    Args:
+        name: of a study that compares arms, such as "shuffle".
+
+    Returns:
+        Arm -> its runs, one a seed; nothing if the study is not there.
+    """
+    try:
+        arms = load_results(name)["arms"]
+    except FileNotFoundError:
+        return {}
+    return {
+        key: [run for run in arm["runs"] if run["lr"] == arm["best_lr"]]
+        for key, arm in arms.items()
+    }
