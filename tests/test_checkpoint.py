@@ -34,7 +34,7 @@ def start(*arguments):
         [sys.executable, str(SCRIPT), *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
         check=True,
         env=os.environ | {"PYTHONPATH": str(SCRIPT.parents[1])},
     ).stdout

@@ -74,7 +74,7 @@ def folder(tmp_path_factory):
                 for way in two.WAYS:
                     shutil.copytree(stopped, folder / f"{name} one {way}")
     job = torchrun(folder, "check")
-    said, _ = job.communicate(timeout=120)
+    said, _ = job.communicate(timeout=300)
     assert job.returncode == 0, said
     return folder
 
@@ -108,13 +108,13 @@ def test_one_process_reads_what_two_wrote(name, folder):
 
 @pytest.mark.slow
 def test_a_killed_process_ends_the_job_and_the_run_resumes(tmp_path):
-    start = time.monotonic()
     job = torchrun(tmp_path, "die")
-    said, _ = job.communicate(timeout=100)
+    said, _ = job.communicate(timeout=300)
+    died = float((tmp_path / "died").read_text())
+    assert time.time() - died < 60
     assert job.returncode != 0
     assert "Signal 9 (SIGKILL)" in said
     assert "rank      : 1" in said
-    assert time.monotonic() - start < 90
     config = replace(tiny.PLAIN, epochs=4)
     assert tiny.restored(tmp_path, config, 0.0).step == 4  # two wrote it
     weights, log = tiny.train(tmp_path, config, 0.0)
@@ -129,7 +129,7 @@ def test_a_terminated_job_saves_and_resumes(tmp_path):
     while job.poll() is None and not list(tmp_path.glob("step-*[0-9]")):
         time.sleep(0.05)
     job.send_signal(signal.SIGTERM)
-    said, _ = job.communicate(timeout=60)
+    said, _ = job.communicate(timeout=300)
     assert job.returncode != 0
     assert said.count("stopped after step ") == 1
     step = int(said.split("stopped after step ")[1].split(";")[0])
