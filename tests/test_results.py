@@ -15,7 +15,7 @@ def folder(tmp_path, monkeypatch):
 
 def test_missing_results_are_named_with_those_there_are(folder):
     (folder / "reference.json").write_text("{}", "utf-8")
-    with pytest.raises(FileNotFoundError, match="found: reference.json"):
+    with pytest.raises(FileNotFoundError, match=r"found: reference\.json"):
         results.load_results("shuffle")
 
 
