@@ -411,11 +411,21 @@ def test_evaluation_does_not_depend_on_the_batches(size, monkeypatch):
     monkeypatch.setattr(evaluate_module, "BATCH_SIZE", size)
     logits = predict(model, data, **STATS)
     assert_close(logits, expected, rtol=1e-5, atol=1e-6)
-    scores = evaluate(model, data, **STATS)
+    scores = evaluate(model, data, **STATS, batch_size=size)
     assert scores["accuracy"] == accuracy(logits, data.labels)
     loss = functional.cross_entropy(logits, data.labels).item()
     assert_close(scores["loss"], loss, rtol=1e-5, atol=1e-6)
     assert scores["images"] == 25
+
+
+def test_evaluation_needs_no_more_memory_than_training():
+    sizes = []
+    model = vit()
+    model.register_forward_hook(lambda *call: sizes.append(len(call[2])))
+    trainer = make_trainer(model, accumulate=2)
+    sizes.clear()
+    trainer.evaluate(images(40))
+    assert sizes == [16, 16, 8]
 
 
 @pytest.mark.parametrize("mode", [True, False])

@@ -50,6 +50,7 @@ def evaluate(
     mean: tuple[float, ...],
     std: tuple[float, ...],
     autocast: AbstractContextManager | None = None,
+    batch_size: int = BATCH_SIZE,
 ) -> dict[str, float]:
     """Count what a model gets right.
 
@@ -62,6 +63,7 @@ def evaluate(
         mean: pixel mean a channel, as in training.
         std: standard deviation a channel, likewise.
         autocast: precision of the forward pass; float32 if None.
+        batch_size: images at a time, over all processes together.
 
     Returns:
         "accuracy", 0 to 1, "loss", the mean cross-entropy in nats, and
@@ -74,7 +76,7 @@ def evaluate(
     sums = torch.zeros(2, dtype=dtype, device=device)
     mode = model.training
     model.eval()
-    for index in torch.arange(len(data)).split(BATCH_SIZE):
+    for index in torch.arange(len(data)).split(batch_size):
         # all processes must call the model equally often: lend an image to
         # the one that has none, and leave it out of the sums
         own = index[rank::world]

@@ -24,7 +24,7 @@ from vitlib.distributed import (
     parallelize,
     rank_and_world,
 )
-from vitlib.evaluate import evaluate
+from vitlib.evaluate import BATCH_SIZE, evaluate
 from vitlib.optim import create_optimizers, learning_rate, update_average
 from vitlib.recipe import TrainConfig, prepare
 
@@ -170,9 +170,10 @@ class Trainer:
     def evaluate(self, data: ImageDataset) -> dict[str, float]:
         """Loss and accuracy of the average, or of the model itself."""
         config = self.config
-        return evaluate(
-            self.evaluated, data, config.mean, config.std, self.autocast()
-        )
+        # four parts fit where one trains: nothing is kept for a backward pass
+        size = min(BATCH_SIZE, 4 * config.batch_size // config.accumulate)
+        how = config.mean, config.std, self.autocast(), size
+        return evaluate(self.evaluated, data, *how)
 
     @property
     def evaluated(self) -> nn.Module:
