@@ -480,6 +480,17 @@ def test_what_stops_a_run_decides_the_code(error, code, run, monkeypatch):
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_the_first_step(kind, run, monkeypatch):
+    def load(*_):
+        signal.raise_signal(kind)
+
+    monkeypatch.setattr(_commands, "load", load)
+    again = "the same command takes it up again"
+    message = f"vitlib: stopped by {kind.name}; {again}\n"
+    assert run("train", "--json") == (SIGNALLED + kind, "", message)
+
+
 def test_a_fault_of_the_program_is_not_hidden(monkeypatch):
     def fit(*_):
         raise RuntimeError("a bug")
