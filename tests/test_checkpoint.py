@@ -18,6 +18,7 @@ from torch.distributed.checkpoint.metadata import (
     MetadataIndex,
 )
 
+from vitlib._tensors import CLASSES, Unpickler
 from vitlib.checkpoint import DamagedError, sha256
 from vitlib.records import read_log
 
@@ -509,6 +510,19 @@ def test_an_index_of_another_python_or_system(module, name, copy):
     file.write_bytes(unframed(content.replace(old, new)))
     seal(copy)
     assert tiny.restored(copy.parent).step == 8
+
+
+def test_the_index_may_hold_what_it_does_and_no_more(unbroken, monkeypatch):
+    used, find = set(), Unpickler.find_class
+
+    def note(self, module, name):
+        used.add(f"{module}.{name}")
+        return find(self, module, name)
+
+    monkeypatch.setattr(Unpickler, "find_class", note)
+    tiny.restored(unbroken[0])
+    paths = {name for name in used if name.startswith("pathlib")}
+    assert used - paths == CLASSES | {"torch.float32"}
 
 
 def unframed(content):
