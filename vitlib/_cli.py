@@ -16,6 +16,7 @@ exit codes:
   2    wrong usage or bad input: the message names the value and the rule
   130  stopped by SIGINT (Ctrl-C); the same command resumes the run
   143  stopped by SIGTERM; the same command resumes the run
+  torchrun has its own code for all but 0: 1.
 
 Messages of failure go to standard error. With --json standard output holds
 one JSON object if the exit code is 0 and nothing if it is not; progress goes
