@@ -293,6 +293,13 @@ def test_the_check_for_people_can_fail(check, capsys):
     )
 
 
+def test_the_check_sees_a_wrong_attention(check, monkeypatch):
+    cpu = torch.device("cpu")
+    assert check.attention_gap(cpu, torch.float32) < 1e-6
+    monkeypatch.setattr(check, "fused_attention", lambda q, k, v: v)
+    assert check.attention_gap(cpu, torch.float32) > 0.1
+
+
 def test_the_check_stores_what_a_gpu_gave(check, monkeypatch, tmp_path):
     about = {"device": "NVIDIA H100 80GB HBM3 (x)", "kind": "cuda"}
     results = {"passed": False, "checks": []}
