@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from vitlib import VARIANTS, VisionTransformer, ViTConfig
 from vitlib import trainer as trainer_module
 from vitlib.baselines import SmallCNN
+from vitlib.checkpoint import Checkpoints
 from vitlib.data import ImageDataset
 from vitlib.evaluate import predict
 from vitlib.train import TrainConfig
@@ -298,6 +299,15 @@ def test_the_check_sees_a_wrong_attention(check, monkeypatch):
     assert check.attention_gap(cpu, torch.float32) < 1e-6
     monkeypatch.setattr(check, "fused_attention", lambda q, k, v: v)
     assert check.attention_gap(cpu, torch.float32) > 0.1
+
+
+def test_the_check_sees_a_run_that_does_not_resume(check, monkeypatch):
+    data = check.load_sample()[0].subset(slice(0, 48))
+    config = replace(check.FLOAT32, batch_size=16)
+    cpu = torch.device("cpu")
+    assert check.resume_gap(cpu, data, config) == 0.0
+    monkeypatch.setattr(Checkpoints, "restore", lambda _: None)
+    assert check.resume_gap(cpu, data, config) > 0.01
 
 
 def test_the_check_stores_what_a_gpu_gave(check, monkeypatch, tmp_path):
