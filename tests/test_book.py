@@ -20,7 +20,7 @@ COLAB = URL.replace(
     "https://github.com", "https://colab.research.google.com/github"
 )
 # Modules that serve every chapter.
-EVERYWHERE = {"plot", "show"}
+EVERYWHERE = {"plot", "results", "show"}
 
 
 def read(path):
@@ -80,7 +80,7 @@ def test_chapter_links_to_its_modules(path):
         for cell in nbformat.read(path, as_version=4).cells
         if cell.cell_type == "markdown"
     )
-    assert mine
+    assert linked_modules(text)  # a chapter may have no module of its own
     assert mine <= linked_modules(text)
 
 
@@ -101,7 +101,7 @@ def test_readme_table_has_every_chapter_with_its_modules():
         assert row, f"no row for chapter {number}, {title}"
         assert f"({COLAB}/blob/main/{name})" in row
         mine = {key for key, value in chapter_of.items() if value == number}
-        assert linked_modules(row) == mine
+        assert linked_modules(row) == mine if mine else linked_modules(row)
 
 
 def test_preface_lists_every_chapter():

@@ -1,6 +1,7 @@
 """What a reader installs is what the outputs were made with."""
 
 import ast
+import json
 import re
 import shutil
 import subprocess
@@ -139,3 +140,15 @@ def test_installed_package_reads_the_results(wheel, tmp_path):
 def test_command_is_installed():
     scripts = metadata.entry_points(group="console_scripts", name="vitlib")
     assert [script.value for script in scripts] == ["vitlib.__main__:main"]
+
+
+def test_readme_states_what_was_measured():
+    text = (ROOT / "README.md").read_text("utf-8")
+    results = json.loads((ROOT / "results/reference.json").read_text("utf-8"))
+    seeds = {seed["seed"]: seed for seed in results["seeds"]}
+    shipped = seeds[results["shipped_seed"]]
+    low, high = shipped["interval"]
+    words = " ".join(text.split())
+    assert f"classifies {100 * shipped['test']:.2f} % of" in words
+    assert f"interval {100 * low:.2f} to {100 * high:.2f} %" in words
+    assert f"after {shipped['cpu_minutes']:.0f} minutes on one core" in words

@@ -7,6 +7,8 @@ import torch
 from torch.testing import assert_close
 
 from vitlib import VisionTransformer, ViTConfig, results
+from vitlib.data import load_sample
+from vitlib.evaluate import evaluate
 from vitlib.weights import BOOK_WEIGHTS, load_model, save_model
 
 pytest.importorskip("safetensors")
@@ -120,12 +122,15 @@ def test_a_missing_file_is_named(tmp_path):
         load_model(tmp_path / "nowhere")
 
 
-@pytest.mark.skipif(not BOOK_WEIGHTS.exists(), reason="not trained yet")
 def test_the_books_own_weights():
     model, notes = load_model()
     assert len(notes["classes"]) == model.config.num_classes == 10
     assert len(notes["mean"]) == len(notes["std"]) == 1
     assert BOOK_WEIGHTS.stat().st_size <= 4_000_000
+    _, test = load_sample()
+    scores = evaluate(model, test, notes["mean"], notes["std"])
+    # the card states the accuracy on all 10,000 test images
+    assert abs(scores["accuracy"] - notes["test_accuracy"]) < 0.015
 
 
 def test_results_are_found_in_order(monkeypatch, tmp_path):

@@ -14,7 +14,7 @@ from vitlib._checks import check_finite
 from vitlib.config import ViTConfig
 from vitlib.model import VisionTransformer
 
-BOOK_WEIGHTS = Path(__file__).parent / "_data" / "book.safetensors"
+BOOK_WEIGHTS = Path(__file__).parent / "_weights" / "book.safetensors"
 
 
 def save_model(
