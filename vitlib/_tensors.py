@@ -158,6 +158,8 @@ class Unpickler(pickle.Unpickler):
         """
         if module in ("pathlib", "pathlib._local") and name in PATHS:
             return PurePosixPath  # where the index was written: unused
+        if f"{module}.{name}" == "builtins.getattr":
+            return _member  # how some Pythons pickle an enum, 3.11.2 for one
         if f"{module}.{name}" in CLASSES:
             return super().find_class(module, name)
         if module == "torch" and isinstance(
@@ -165,3 +167,15 @@ class Unpickler(pickle.Unpickler):
         ):
             return getattr(torch, name)
         raise pickle.UnpicklingError(f"{module}.{name} in its index")
+
+
+def _member(kind: Any = None, name: str = "") -> Any:
+    """Look up a memory format by its name, in place of getattr.
+
+    Raises:
+        pickle.UnpicklingError: if anything else is asked for.
+    """
+    formats = dcp.metadata._MEM_FORMAT_ENCODING
+    if kind is not formats or name not in formats.__members__:
+        raise pickle.UnpicklingError("builtins.getattr in its index")
+    return formats[name]
