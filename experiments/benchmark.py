@@ -15,12 +15,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
-from statistics import median
 from time import perf_counter
 
 import torch
-from machine import describe, keep_memory, save
+from machine import compare, describe, keep_memory, peak, save
 from peers import PEERS
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -119,17 +117,7 @@ def time_cell(cell: tuple[str, str, str], rounds: int) -> dict:
                 steps[name]()
             seconds = perf_counter() - start
             rates[name].append(repeats * batch_size / seconds)
-    rows = {}
-    for name, values in rates.items():
-        pairs = zip(rates["vitlib"], values, strict=True)
-        ratios = [ours / theirs for ours, theirs in pairs]
-        rows[name] = {
-            "images_per_second": round(median(values), 1),
-            "range": [round(min(values), 1), round(max(values), 1)],
-            "vitlib_to_this": round(median(ratios), 3),
-            "ratio_range": [round(min(ratios), 3), round(max(ratios), 3)],
-        }
-    return rows
+    return compare(rates, "vitlib")
 
 
 def peak_memory(name: str, cell: tuple[str, str, str]) -> float:
@@ -137,12 +125,6 @@ def peak_memory(name: str, cell: tuple[str, str, str]) -> float:
     command = [sys.executable, __file__, "--memory", name, *cell]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout.splitlines()[-1])
-
-
-def peak() -> int:
-    """Largest memory of this process so far, in kB (Linux)."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return int(status.split("VmHWM:")[1].split()[0])
 
 
 def print_memory(name: str, *cell: str) -> None:

@@ -7,6 +7,7 @@ import sys
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -61,6 +62,27 @@ def describe() -> dict[str, Any]:
         "malloc": MALLOC,
         "versions": versions,
     }
+
+
+def peak() -> int:
+    """Largest memory of this process so far, in kB (Linux)."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.split("VmHWM:")[1].split()[0])
+
+
+def compare(rates: dict[str, list[float]], ours: str) -> dict[str, dict]:
+    """Median rate of each, and the ratio of ours to it, round by round."""
+    rows = {}
+    for name, values in rates.items():
+        pairs = zip(rates[ours], values, strict=True)
+        ratios = [mine / theirs for mine, theirs in pairs]
+        rows[name] = {
+            "images_per_second": round(median(values), 1),
+            "range": [round(min(values), 1), round(max(values), 1)],
+            f"{ours}_to_this": round(median(ratios), 3),
+            "ratio_range": [round(min(ratios), 3), round(max(ratios), 3)],
+        }
+    return rows
 
 
 def save(name: str, results: dict[str, Any]) -> Path:

@@ -25,7 +25,7 @@ from vitlib.baselines import SmallCNN
 from vitlib.data import ImageDataset, load_fashion_mnist
 from vitlib.train import TrainConfig, evaluate, fit
 
-# A quarter of the width and two thirds of the depth of the book's model:
+# Half the width and two thirds of the depth of the book's model:
 # a run takes about a minute on one core.
 SMALL = replace(VARIANTS["Book/4"], embed_dim=64, depth=4)
 SEEDS = (0, 1, 2)

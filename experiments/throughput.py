@@ -16,11 +16,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from statistics import median
 from time import perf_counter
 
 import torch
-from machine import describe, keep_memory, save
+from machine import compare, describe, keep_memory, peak, save
 from torch.nn.functional import cross_entropy
 
 from vitlib import create_model
@@ -135,9 +134,7 @@ WAYS: dict[str, Callable[[], Callable[[], None]]] = {
 def print_peak_memory() -> None:
     """Train an epoch on all images; run in a fresh process (Linux)."""
     fit(create_model("Book/4"), load_fashion_mnist(), RECIPE, quiet=True)
-    with open("/proc/self/status", encoding="utf-8") as file:
-        status = file.read()
-    print(int(status.split("VmHWM:")[1].split()[0]) // 1024)
+    print(peak() // 1024)
 
 
 def main() -> None:
@@ -160,17 +157,9 @@ def main() -> None:
             ways[name]()
             rate = STEPS * BATCH_SIZE / (perf_counter() - start)
             rates[name] += [rate] if turn else []
-    rows = {}
-    for name, values in rates.items():
-        pairs = zip(rates["fit"], values, strict=True)
-        ratios = [ours / theirs for ours, theirs in pairs]
-        rows[name] = {
-            "images_per_second": round(median(values), 1),
-            "range": [round(min(values), 1), round(max(values), 1)],
-            "fit_to_this": round(median(ratios), 3),
-            "ratio_range": [round(min(ratios), 3), round(max(ratios), 3)],
-        }
-        print(name, rows[name], flush=True)
+    rows = compare(rates, "fit")
+    for name, row in rows.items():
+        print(name, row, flush=True)
     command = [sys.executable, __file__, "--memory"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     results = {
