@@ -19,7 +19,7 @@ if __name__ == "__main__":
         "data_size",
         {
             f"{name}{how}, {size} images": Arm(
-                model, recipe(1290, size, **extra), lrs, size
+                model, recipe(860, size, **extra), lrs, size
             )
             for size in SIZES
             for name, (model, lrs) in MODELS.items()

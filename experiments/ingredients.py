@@ -9,7 +9,7 @@ results/ingredients.json.
 from study import Arm, recipe, run_study, vit
 
 LRS = (1e-3, 3e-3)
-STEPS = 1290
+STEPS = 860
 LADDER = {
     "AdamW, constant rate": {},
     "+ cosine": {"cosine": True},
