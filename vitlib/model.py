@@ -37,13 +37,9 @@ class VisionTransformer(nn.Module):
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
         self.config = config
-        D = config.embed_dim
+        D, P, C = config.embed_dim, config.patch_size, config.in_chans
         self.patch_embed = PatchEmbed(
-            config.img_size,
-            config.patch_size,
-            config.in_chans,
-            embed_dim=D,
-            bias=config.patch_bias,
+            config.img_size, P, C, embed_dim=D, bias=config.patch_bias
         )
         self.cls_token = None
         if config.class_token:
@@ -94,6 +90,21 @@ class VisionTransformer(nn.Module):
         prefix = int(self.config.class_token)
         return x + nn.functional.pad(table, (0, 0, prefix, 0))
 
+    def embed(self, images: Tensor) -> Tensor:
+        """Turn images (B, C, H, W), normalised, into tokens (B, T, D)."""
+        x = self.patch_embed(images)  # (B, N, D)
+        if x.dtype == torch.float16:  # too narrow for the sum of all branches
+            x = x.float()
+        if self.cls_token is not None:
+            x = prepend_token(x, self.cls_token)  # (B, T, D)
+        return self.pos_drop(self._add_positions(x))  # Eq. 1
+
+    def relative(self) -> Tensor | None:
+        """Look up the relative positions (T, T, d), or None without any."""
+        if self.config.pos_embed != "relative":
+            return None
+        return relative_positions(self.pos_embed)
+
     def forward_features(
         self, images: Tensor, need_weights: bool = False
     ) -> tuple[Tensor, list[Tensor]]:
@@ -107,15 +118,7 @@ class VisionTransformer(nn.Module):
             All tokens (B, T, D), and the weights, a list of L tensors
             (B, h, T, T), or an empty one if not asked.
         """
-        x = self.patch_embed(images)  # (B, N, D)
-        if x.dtype == torch.float16:  # too narrow for the sum of all branches
-            x = x.float()
-        if self.cls_token is not None:
-            x = prepend_token(x, self.cls_token)  # (B, T, D)
-        x = self.pos_drop(self._add_positions(x))  # Eq. 1
-        rel_pos = None
-        if self.config.pos_embed == "relative":
-            rel_pos = relative_positions(self.pos_embed)
+        x, rel_pos = self.embed(images), self.relative()
         all_weights = []
         for block in self.blocks:
             x, weights = block(x, need_weights, rel_pos)  # Eq. 2 and 3
@@ -131,10 +134,7 @@ class VisionTransformer(nn.Module):
     def forward(
         self, images: Tensor, need_weights: bool = False
     ) -> Tensor | tuple[Tensor, list[Tensor]]:
-        """Classify images (B, C, H, W): logits (B, K).
-
-        With need_weights, also the attention weights of forward_features.
-        """
+        """Classify images (B, C, H, W): logits (B, K), and the weights."""
         x, weights = self.forward_features(images, need_weights)
         logits = self.forward_head(x)
         return (logits, weights) if need_weights else logits
