@@ -49,6 +49,8 @@ RANKS = {
     "_cli": 3,
     "_inputs": 7,
     "_commands": 8,
+    "inspection": 7,
+    "pretrained": 7,
     "plot._style": 7,
     "plot.charts": 8,
     "plot.pictures": 8,
