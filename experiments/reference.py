@@ -102,10 +102,10 @@ def train(seed: int) -> None:
     model = VisionTransformer(MODEL)
     log = fit(model, (images, held_out), config, folder, on_epoch=notes)
     epochs = [r for r in log if r["event"] == "epoch"]
+    if len(epochs) < config.epochs:  # stopped: the same call goes on
+        return
     stats = {"mean": config.mean, "std": config.std}
     save_model(model, folder / "model.safetensors", **stats)
-    if len(epochs) < config.epochs:
-        return
     logits = predict(model, test, **stats)
     share = accuracy(logits, test.labels)
     error, table = calibration(logits, test.labels)

@@ -141,8 +141,8 @@ def announce(
     seconds, count = 0.0, 0
     train, held_out, _ = load()
     for name, arm in arms.items():
-        choices, others = len(arm.lrs), len(seeds) - 1
-        each = choices * len(seeds) if full else choices + others
+        choices = len(arm.lrs)
+        each = choices * len(seeds) if full else choices + len(seeds) - 1
         size = arm.config.batch_size
         trial = replace(arm.config, epochs=1, warmup_epochs=0)
         few = train.subset(slice(0, 8 * size)), held_out.subset(slice(0, 10))
@@ -182,10 +182,10 @@ def run_study(
     old = json.loads(path.read_text("utf-8")) if path.exists() else {}
     configs = {key: asdict(arm.config) for key, arm in arms.items()}
     configs = json.loads(json.dumps(configs))
+    before = old.get("arms", {})
     runs = {
-        key: old["arms"][key]["runs"]
-        if key in old.get("arms", {})
-        and old["arms"][key]["config"] == configs[key]
+        key: before[key]["runs"]
+        if before.get(key, {}).get("config") == configs[key]
         else []
         for key in arms
     }

@@ -84,7 +84,8 @@ class ImageDataset:
             seed: of the draw.
 
         Returns:
-            The others, and those held out, both in a random order.
+            The others, and those held out. Within a class the order is
+            random; in every stretch each class has its share.
 
         Raises:
             ValueError: unless 0 < count < B.

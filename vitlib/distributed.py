@@ -12,9 +12,14 @@ import torch
 from torch import Tensor, distributed, nn
 
 
+def in_group() -> bool:
+    """Whether this process has joined others."""
+    return distributed.is_available() and distributed.is_initialized()
+
+
 def rank_and_world() -> tuple[int, int]:
     """This process's number, from 0, and how many there are."""
-    if distributed.is_available() and distributed.is_initialized():
+    if in_group():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
 
@@ -70,9 +75,8 @@ def parallelize(
         ValueError: if fsdp is asked for without torchrun, or PyTorch is
             older than 2.6.
     """
-    grouped = distributed.is_available() and distributed.is_initialized()
     if fsdp:
-        if not grouped:
+        if not in_group():
             raise ValueError("fsdp=True needs torchrun; see chapter 10")
         try:
             from torch.distributed.fsdp import fully_shard
@@ -83,7 +87,7 @@ def parallelize(
         for block in getattr(model, "blocks", []):
             fully_shard(block)
         return fully_shard(model)
-    if not grouped:
+    if not in_group():
         return model
     ids = [device.index] if device.type == "cuda" else None
     return nn.parallel.DistributedDataParallel(model, device_ids=ids)
