@@ -1,1 +1,84 @@
-"""Chapter 11: weights that others trained."""
+"""Chapter 11: weights that others trained, in the book's own model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from vitlib._checks import check_choice
+from vitlib.model import VisionTransformer
+from vitlib.positions import RESIZE_MODES
+from vitlib.pretrained._files import read_tensors
+from vitlib.pretrained._fit import build, fit_head, infer_config, own_config
+from vitlib.pretrained.layouts import detect, translate
+from vitlib.weights import BOOK_WEIGHTS
+
+__all__ = ["load"]
+
+
+def load(
+    name_or_path: str | Path,
+    img_size: int | tuple[int, int] | None = None,
+    num_classes: int | None = None,
+    mode: str = "bicubic",
+    num_heads: int | None = None,
+) -> tuple[VisionTransformer, dict[str, Any]]:
+    """Load a ViT that someone trained: by name, or from a file.
+
+    Chapter 11. Layouts: this book's (save_model), timm, Hugging Face (ViT,
+    Dinov2), torchvision, and the npz files of the paper's authors.
+
+    Args:
+        name_or_path: "book", or a file.
+        img_size: H = W in pixels, or (H, W); the positions are resized.
+            None keeps the size of the file.
+        num_classes: K; 0 drops the head, another K than the file's puts
+            zeros in its place, None keeps what there is.
+        mode: how to resize; see vitlib.positions.resize_positions.
+        num_heads: h, for files that do not say it.
+
+    Returns:
+        The model in eval mode, float32, and notes: what is known of it
+        ("name", "source", "licence", "mean", "std", "parameters", ...), and
+        "log", one line for each thing that was done to the weights.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: says why the file is refused.
+    """
+    check_choice("mode", mode, RESIZE_MODES)
+    path = BOOK_WEIGHTS if name_or_path == "book" else Path(name_or_path)
+    notes = {"name": str(name_or_path), "source": str(path)}
+    notes |= {"licence": None, "mean": None, "std": None}
+    model, more = load_file(path, num_classes, num_heads)
+    notes |= more
+    old = model.config.img_size
+    if img_size not in (None, old):
+        model = model.resized(img_size, mode)
+        notes["log"].append(f"positions: {old} px to {img_size} px, {mode}")
+    notes["parameters"] = sum(p.numel() for p in model.parameters())
+    return model, notes
+
+
+def load_file(
+    path: str | Path, num_classes: int | None, num_heads: int | None
+) -> tuple[VisionTransformer, dict[str, Any]]:
+    """Read a file of any layout; arguments and returns as of load."""
+    tensors, metadata = read_tensors(path)
+    try:
+        layout = detect(set(tensors), metadata)
+        state, names, heads, log = translate(tensors, layout)
+        notes: dict[str, Any] = {"layout": layout, "log": log}
+        if layout == "vitlib":
+            own = {key: json.loads(text) for key, text in metadata.items()}
+            config = own_config(own.pop("config"))
+            notes |= own
+        else:
+            config, lines = infer_config(state, heads or num_heads)
+            log += lines
+        config, lines = fit_head(state, config, num_classes)
+        log += lines
+        if config.num_classes != len(notes.get("classes", ())):
+            notes.pop("classes", None)  # of the head that went
+        return build(state, config, names), notes
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} was refused: {error}") from error
