@@ -9,10 +9,11 @@ from vitlib.model import VisionTransformer
 from vitlib.positions import RESIZE_MODES
 from vitlib.pretrained._files import read_tensors
 from vitlib.pretrained._fit import build, fit_head, infer_config, own_config
+from vitlib.pretrained.focus import NAME, prepare
 from vitlib.pretrained.layouts import detect, translate
 from vitlib.weights import BOOK_WEIGHTS
 
-__all__ = ["load"]
+__all__ = ["load", "load_or_book"]
 
 
 def load(
@@ -46,7 +47,12 @@ def load(
         ValueError: says why the file is refused.
     """
     check_choice("mode", mode, RESIZE_MODES)
-    path = BOOK_WEIGHTS if name_or_path == "book" else Path(name_or_path)
+    if name_or_path == "book":
+        path = BOOK_WEIGHTS
+    elif name_or_path == NAME:
+        path = prepare()
+    else:
+        path = Path(name_or_path)
     notes = {"name": str(name_or_path), "source": str(path)}
     notes |= {"licence": None, "mean": None, "std": None}
     model, more = load_file(path, num_classes, num_heads)
@@ -82,3 +88,27 @@ def load_file(
         return build(state, config, names), notes
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{path} was refused: {error}") from error
+
+
+def load_or_book(
+    name: str, img_size: int | tuple[int, int] | None = None
+) -> tuple[VisionTransformer, dict[str, Any]]:
+    """Load a model by name, or the book's own where that cannot be had.
+
+    Chapter 11. A line says so: the book's model sees grey images of 28x28
+    pixels, whatever size was asked.
+
+    Args:
+        name: as load takes it.
+        img_size: likewise.
+
+    Returns:
+        As load does; notes["name"] says which model it is.
+    """
+    try:
+        return load(name, img_size)
+    except (ImportError, OSError) as error:
+        print(
+            f"{name} is out of reach, the book's own model steps in: {error}"
+        )
+        return load("book")
