@@ -128,7 +128,7 @@ def _fetch(urls: list[str], path: Path, sha256: str, folder: Path) -> None:
             "downloading needs pooch and tqdm: pip install pooch tqdm"
         ) from error
     get = pooch.HTTPDownloader(
-        progressbar=_watched(), chunk_size=1 << 18, timeout=TIMEOUT
+        progressbar=watched(), chunk_size=1 << 18, timeout=TIMEOUT
     )
     faults: dict[str, str] = {}
     for attempt in range(ATTEMPTS):
@@ -162,6 +162,6 @@ def _sweep(folder: Path) -> None:
                 shutil.rmtree(old)
 
 
-def _watched() -> bool:
+def watched() -> bool:
     """Whether a person sees a progress bar: a terminal, or Colab."""
     return sys.stderr.isatty() or "google.colab" in sys.modules

@@ -1,0 +1,99 @@
+"""Chapter 11: the file that belongs to a name, from the hub or the cache."""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from vitlib._checks import check_choice
+from vitlib._download import cache_folder, watched
+from vitlib.pretrained.focus import prepare
+from vitlib.pretrained.registry import REGISTRY, Entry
+
+
+def fetch(name: str) -> tuple[Path, Entry]:
+    """Find the file of a named model, or download it.
+
+    Chapter 11. huggingface_hub keeps what it downloads in its own cache,
+    where it is found again without a connection.
+
+    Args:
+        name: a key of vitlib.pretrained.registry.REGISTRY.
+
+    Returns:
+        The file, and what is known of it.
+
+    Raises:
+        ConnectionError: if it is neither in the cache nor to be had.
+        ImportError: if the library that fetches it is missing.
+        ValueError: if the name is unknown (the message lists the known), or
+            the file is not the one that was expected.
+    """
+    check_choice("weights", name, REGISTRY)
+    entry = REGISTRY[name]
+    return (_download(name, entry) if entry.repo else prepare()), entry
+
+
+def _download(name: str, entry: Entry) -> Path:
+    """Get the first of the entry's files that is in its repository."""
+    try:
+        import huggingface_hub as hub
+        from huggingface_hub.errors import EntryNotFoundError
+    except ImportError as error:
+        raise ImportError(
+            f"{name} needs huggingface_hub: pip install huggingface_hub"
+        ) from error
+    if not watched():
+        hub.utils.disable_progress_bars()
+    revision = entry.revision or _first_seen().get(entry.repo, "main")
+    for file in entry.files:
+        try:
+            path = hub.hf_hub_download(entry.repo, file, revision=revision)
+        except Exception as error:  # the hub's, or its HTTP library's
+            fault = f"{file}: {type(error).__name__}: {error}".strip()
+            if isinstance(error, EntryNotFoundError):
+                continue
+            break
+        _check(Path(path), entry)
+        if revision == "main":
+            _remember(entry.repo, Path(path).parent.name)
+        return Path(path)
+    raise ConnectionError(
+        f"{name} was neither in the cache nor to be had from the hub "
+        f"({entry.repo} at {revision}):\n{fault}"
+    )
+
+
+def _check(path: Path, entry: Entry) -> None:
+    """Compare a file with its SHA-256, where that is known; remove others."""
+    if not entry.sha256:
+        return
+    with path.open("rb") as file:
+        found = hashlib.sha256()
+        while block := file.read(1 << 20):
+            found.update(block)
+    if found.hexdigest() != entry.sha256:
+        path.resolve().unlink()
+        raise ValueError(
+            f"{path.name} of {entry.repo} had SHA-256 {found.hexdigest()}, "
+            f"expected {entry.sha256}; it was removed"
+        )
+
+
+def _first_seen() -> dict[str, str]:
+    """Read the commits that unpinned repositories had when first used."""
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads((cache_folder() / "revisions.json").read_text())
+    return {}
+
+
+def _remember(repo: str, commit: str) -> None:
+    """Ask for this commit from now on, even when the repository changes."""
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(_first_seen() | {repo: commit}, indent=2)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as at:
+        Path(at, "revisions.json").write_text(text)
+        os.replace(Path(at, "revisions.json"), folder / "revisions.json")
