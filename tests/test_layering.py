@@ -49,11 +49,24 @@ RANKS = {
     "_cli": 3,
     "_inputs": 7,
     "_commands": 8,
+    "inspection.filters": 5,
+    "inspection.similarity": 5,
+    "inspection.structure": 6,
+    "inspection.waves": 6,
+    "inspection.fills": 4,
+    "inspection.sanity": 4,
+    "inspection.targets": 4,
+    "inspection.orders": 5,
+    "inspection.faithfulness": 5,
+    "inspection.relevance": 5,
     "inspection": 7,
     "pretrained": 7,
     "pretrained._files": 0,
     "pretrained._fit": 5,
     "pretrained._names": 0,
+    "pretrained.registry": 3,
+    "pretrained.focus": 5,
+    "pretrained.hub": 6,
     "pretrained.layouts": 1,
     "plot._style": 7,
     "plot.charts": 8,
@@ -64,7 +77,16 @@ RANKS = {
 }
 # Imported only by the function that needs them, so that the package stays
 # light; matplotlib belongs to plot alone.
-OPTIONAL = {"matplotlib", "pooch", "skimage", "sklearn", "PIL", "tqdm"}
+OPTIONAL = {
+    "huggingface_hub",
+    "matplotlib",
+    "onnx",
+    "PIL",
+    "pooch",
+    "skimage",
+    "sklearn",
+    "tqdm",
+}
 MAX_LINES = 200
 
 FILES = sorted(VITLIB.rglob("*.py"))

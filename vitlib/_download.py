@@ -99,7 +99,7 @@ def download(
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
+        sweep(folder)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as at:
             path = Path(at, name)
             _fetch([url + name for url in urls], path, sha256, folder)
@@ -154,7 +154,7 @@ def _fetch(urls: list[str], path: Path, sha256: str, folder: Path) -> None:
     )
 
 
-def _sweep(folder: Path) -> None:
+def sweep(folder: Path) -> None:
     """Remove what downloads left that were killed long ago."""
     for old in folder.glob(".partial-*"):
         with contextlib.suppress(OSError):  # another process may be first

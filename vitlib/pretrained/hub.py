@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import tempfile
@@ -39,30 +40,35 @@ def fetch(name: str) -> tuple[Path, Entry]:
 def _download(name: str, entry: Entry) -> Path:
     """Get the first of the entry's files that is in its repository."""
     try:
-        import huggingface_hub as hub
-        from huggingface_hub.errors import EntryNotFoundError
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import RemoteEntryNotFoundError
+        from huggingface_hub.utils import disable_progress_bars
     except ImportError as error:
         raise ImportError(
             f"{name} needs huggingface_hub: pip install huggingface_hub"
         ) from error
     if not watched():
-        hub.utils.disable_progress_bars()
+        disable_progress_bars()
     revision = entry.revision or _first_seen().get(entry.repo, "main")
-    for file in entry.files:
+    fault = ""
+    for local, file in itertools.product((True, False), entry.files):
         try:
-            path = hub.hf_hub_download(entry.repo, file, revision=revision)
+            found = hf_hub_download(
+                entry.repo, file, revision=revision, local_files_only=local
+            )
         except Exception as error:  # the hub's, or its HTTP library's
-            fault = f"{file}: {type(error).__name__}: {error}".strip()
-            if isinstance(error, EntryNotFoundError):
-                continue
+            fault = f"{file}: {type(error).__name__}: {error}"
+            if local or isinstance(error, RemoteEntryNotFoundError):
+                continue  # another file may be there
             break
-        _check(Path(path), entry)
+        path = Path(found)
+        _check(path, entry)
         if revision == "main":
-            _remember(entry.repo, Path(path).parent.name)
-        return Path(path)
+            _remember(entry.repo, path.parent.name)
+        return path
     raise ConnectionError(
-        f"{name} was neither in the cache nor to be had from the hub "
-        f"({entry.repo} at {revision}):\n{fault}"
+        f"neither in the cache nor to be had from the hub: {name}, "
+        f"{entry.repo} at {revision}\n{fault}"
     )
 
 

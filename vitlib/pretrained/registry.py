@@ -6,6 +6,7 @@ for ever after (vitlib.pretrained.hub).
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from vitlib.config import VARIANTS, ViTConfig
 
@@ -46,10 +47,17 @@ class Entry:
     sha256: str = ""
 
     @property
-    def source(self) -> str:
-        """Where it comes from."""
+    def notes(self) -> dict[str, Any]:
+        """What vitlib.pretrained.load says of it."""
         at = f"/tree/{self.revision}" if self.revision else ""
-        return f"https://huggingface.co/{self.repo}{at}" if self.repo else ""
+        hub = f"https://huggingface.co/{self.repo}{at}"
+        return {
+            "source": hub if self.repo else self.about,
+            "about": self.about,
+            "licence": self.licence,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
 
 
 def _paper(
