@@ -1,0 +1,103 @@
+"""Chapter 16: the one number whose cause a map is to show."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from einops import rearrange, repeat
+from torch import Tensor
+from torch.nn import functional
+
+from vitlib._checks import check_images
+from vitlib.model import VisionTransformer
+
+Target = int | Tensor | Callable[[Tensor], Tensor]
+
+
+def probability(classes: int | Tensor) -> Target:
+    """Target: the probability of a class, an int or one an image (B,)."""
+    return lambda outputs: _pick(outputs.softmax(dim=1), classes)
+
+
+def cosine_to(features: Tensor) -> Target:
+    """Target: the cosine of the outputs to features (B, D).
+
+    Chapter 16. For models without a head: with the features of the intact
+    images it says how much of them is left.
+    """
+    return lambda outputs: functional.cosine_similarity(outputs, features)
+
+
+def scores(model: VisionTransformer, images: Tensor, target: Target) -> Tensor:
+    """Compute the score that the target names, in eval mode.
+
+    Chapter 16.
+
+    Args:
+        model: its mode is restored.
+        images: (B, C, H, W), normalised.
+        target: a class, or one an image (B,): then the score is its logit;
+            or a function from the model's outputs (B, K) to scores (B,).
+
+    Returns:
+        (B,).
+
+    Raises:
+        ValueError: if a class is not one of the model's, or the function
+            does not give one score an image.
+    """
+    with eval_mode(model, images):
+        return score_of(model, model(images), target)
+
+
+@contextmanager
+def eval_mode(model: VisionTransformer, images: Tensor) -> Iterator[None]:
+    """Check the images, then hold the model in eval mode."""
+    config = model.config
+    gh, gw = config.grid_size
+    size = gh * config.patch_size, gw * config.patch_size
+    check_images(images, config.in_chans, size)
+    mode = model.training
+    try:
+        yield model.eval()
+    finally:
+        model.train(mode)
+
+
+def score_of(
+    model: VisionTransformer, outputs: Tensor, target: Target
+) -> Tensor:
+    """Reduce outputs (B, K) to the scores (B,) that the target names."""
+    if not callable(target):
+        if not model.config.num_classes:
+            raise ValueError(
+                "a model without a head has no class scores; give a "
+                "function of its outputs, such as cosine_to(features)"
+            )
+        return _pick(outputs, target)
+    score = target(outputs)
+    if score.shape != outputs.shape[:1]:
+        raise ValueError(
+            f"the target must give {len(outputs)} scores, one an image; got "
+            f"shape {tuple(score.shape)}"
+        )
+    return score
+
+
+def _pick(outputs: Tensor, classes: int | Tensor) -> Tensor:
+    """Take the column of each image's class from (B, K)."""
+    B, K = outputs.shape
+    index = torch.as_tensor(classes, device=outputs.device)
+    if index.ndim == 0:
+        index = repeat(index, "-> b", b=B)
+    whole = index.dtype == torch.int64
+    if (
+        index.shape != (B,)
+        or not whole
+        or not 0 <= min(index) <= max(index) < K
+    ):
+        raise ValueError(
+            f"the target must be a class from 0 to {K - 1}, or {B} of them, "
+            f"one an image; got {classes}"
+        )
+    return outputs.gather(1, rearrange(index, "b -> b 1"))[:, 0]
