@@ -28,7 +28,7 @@ echo "No Python 3.10 to 3.13 with venv found. Install one" \
 endef
 INSTALL := -m pip --disable-pip-version-check install
 
-.PHONY: help book test run lint peers browser clean
+.PHONY: help book weights test run lint peers browser clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' \
@@ -62,12 +62,16 @@ endif
 book: .venv/ready ## build the site; a warning is an error
 	@$(PY) tools/book.py
 
-test: .venv/ready ## unit tests, hygiene, then every notebook by nbval
+weights: .venv/ready ## prepare the pretrained weights: 90 MB, once
+	@$(PY) -m vitlib download dinov2-type-s14 \
+	  || echo "Going on without them, with the book's own model instead."
+
+test: weights ## unit tests, hygiene, then every notebook by nbval
 	$(PY) -m pytest -n 2 --dist loadfile --ignore=tests/peers \
 	  --ignore=tests/browser tests
 	$(PY) -m pytest -n 2 --dist loadfile $(NBVAL) notebooks
 
-run: .venv/ready ## execute every notebook and store its outputs
+run: weights ## execute every notebook and store its outputs
 	@$(PY) tools/nb.py run
 
 lint: .venv/ready ## ruff, and the state of the notebooks

@@ -46,7 +46,7 @@ RANKS = {
     "train": 7,
     "weights": 4,
     "_options": 1,
-    "_cli": 3,
+    "_cli": 4,
     "_inputs": 7,
     "_commands": 8,
     "inspection.filters": 5,
@@ -71,9 +71,10 @@ RANKS = {
     "plot._style": 7,
     "plot.charts": 8,
     "plot.pictures": 8,
-    "plot": 9,
-    "": 10,  # vitlib/__init__.py
-    "__main__": 11,
+    "plot.maps": 9,
+    "plot": 10,
+    "": 11,  # vitlib/__init__.py
+    "__main__": 12,
 }
 # Imported only by the function that needs them, so that the package stays
 # light; matplotlib belongs to plot alone.

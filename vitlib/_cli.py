@@ -5,6 +5,7 @@ import sys
 
 from vitlib._options import Parser, add_fields, attribute_texts
 from vitlib.config import VARIANTS, ViTConfig
+from vitlib.pretrained.registry import REGISTRY
 from vitlib.recipe import TrainConfig
 
 SETS = ("sample", "fashion-mnist", "cifar10")
@@ -25,6 +26,7 @@ to standard error.
 examples:
   python -m vitlib train --epochs 3
   python -m vitlib download fashion-mnist
+  python -m vitlib download dinov2-type-s14
   python -m vitlib train --data fashion-mnist --flip --crop 1 --folder runs/a
   torchrun --nproc_per_node 2 -m vitlib train --data fashion-mnist
   python -m vitlib evaluate runs/a --data fashion-mnist
@@ -124,7 +126,13 @@ def add_evaluate(parser: Parser) -> None:
 
 def add_download(parser: Parser) -> None:
     """Every option of download."""
-    parser.add_argument("data", choices=SETS[1:], help="the data set")
+    parser.add_argument(
+        "data",
+        choices=(*SETS[1:], *REGISTRY),
+        metavar="NAME",
+        help=f"a data set ({', '.join(SETS[1:])}) or pretrained weights "
+        f"({', '.join(REGISTRY)})",
+    )
     add_places(parser)
     add_json(parser)
 
@@ -142,7 +150,7 @@ def parse(argv: list[str] | None, version: str) -> argparse.Namespace:
     for name, add, text in (
         ("train", add_train, "train a model, or take up a stopped run"),
         ("evaluate", add_evaluate, "count what a model gets right"),
-        ("download", add_download, "fetch a data set and check it"),
+        ("download", add_download, "fetch data or weights, and check them"),
     ):
         short = f"python -m vitlib {name} [options]"
         add(

@@ -17,6 +17,8 @@ from vitlib.device import choose_device
 from vitlib.distributed import local_device, process_group
 from vitlib.metrics import accuracy, calibration, confusion, wilson_interval
 from vitlib.model import VisionTransformer
+from vitlib.pretrained import load as load_weights
+from vitlib.pretrained.registry import REGISTRY
 from vitlib.train import TrainConfig, fit, predict
 from vitlib.weights import save_model
 
@@ -116,7 +118,17 @@ def evaluate(args: Namespace) -> dict[str, Any]:
 
 
 def download(args: Namespace) -> dict[str, Any]:
-    """Fetch a data set's files, and read them all."""
+    """Fetch a data set's files or a model's, and read them all."""
+    if args.data in REGISTRY:
+        if args.root or args.mirror:
+            raise ValueError("--root and --mirror are for data sets")
+        _, notes = load_weights(args.data)
+        print(
+            f"{args.data} is there and sound: {notes['parameters']:,} "
+            f"parameters, {notes['licence']}, from {notes['source']}"
+        )
+        keys = ("name", "parameters", "licence", "source")
+        return {key: notes[key] for key in keys}
     train, test = load(args, download=True)
     print(
         f"{args.data} is there and sound: {len(train):,} training and "

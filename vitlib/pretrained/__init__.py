@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from vitlib._checks import check_choice
+from vitlib.config import ViTConfig
 from vitlib.model import VisionTransformer
 from vitlib.positions import RESIZE_MODES
 from vitlib.pretrained._files import read_tensors
-from vitlib.pretrained._fit import build, fit_head, infer_config, own_config
+from vitlib.pretrained._fit import build, fit_head, infer_config
 from vitlib.pretrained.hub import fetch
 from vitlib.pretrained.layouts import detect, translate
 from vitlib.pretrained.registry import REGISTRY
@@ -84,7 +85,10 @@ def load_file(
         notes: dict[str, Any] = {"layout": layout, "log": log}
         if layout == "vitlib":
             own = {key: json.loads(text) for key, text in metadata.items()}
-            config = own_config(own.pop("config"))
+            fields = dict(own.pop("config"))
+            if isinstance(fields.get("img_size"), list):  # JSON's pair
+                fields["img_size"] = tuple(fields["img_size"])
+            config = ViTConfig(**fields)
             notes |= own
         else:
             config, lines = infer_config(state, heads or num_heads)
@@ -108,12 +112,17 @@ def load_or_book(
     pixels, whatever size was asked.
 
     Args:
-        name: as load takes it.
-        img_size: likewise.
+        name: "book" or a key of vitlib.pretrained.registry.REGISTRY.
+        img_size: as load takes it.
 
     Returns:
         As load does; notes["name"] says which model it is.
+
+    Raises:
+        ValueError: if there is no such name (the message lists them), or a
+            file is not the one that was expected.
     """
+    check_choice("name", name, ("book", *REGISTRY))
     try:
         return load(name, img_size)
     except (ImportError, OSError) as error:
