@@ -4,14 +4,16 @@ Every parameter is random, biases, norms and LayerScale too: a tensor that
 went to the wrong place cannot hide behind zeros or ones.
 """
 
-import numpy as np
 import pytest
 import torch
 
-timm = pytest.importorskip("timm", reason="needs `make peers`")
-torchvision = pytest.importorskip("torchvision", exc_type=ImportError)
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("timm", reason="needs the environment of `make peers`")
+pytest.importorskip("torchvision", exc_type=ImportError)
 
+import numpy as np
+import timm
+import torchvision
+import transformers
 from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer as Timm
 
@@ -99,7 +101,7 @@ def test_timm(kind, tmp_path, capsys):
         ({"mlp_layer": timm.layers.SwiGLU}, "gated MLPs"),
         ({"mlp_layer": timm.layers.GluMlp}, "gated MLPs"),
         ({"global_pool": "map", "class_token": False}, "attention pooling"),
-        ({"pos_embed": "none"}, "lacks pos_embed"),
+        ({"pos_embed": "none"}, "lacks 'pos_embed'"),
         ({"scale_mlp_norm": True}, "within a block"),
         ({"scale_attn_norm": True}, "within a block"),
     ],
@@ -200,6 +202,26 @@ def test_hugging_face_vit(tmp_path, capsys):
         assert notes["layout"] == "Hugging Face ViT"
         compare(model, logits, capsys, f"transformers ViT {path.stem}")
         assert notes["parameters"] == total(peer.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"layer_norm_eps": 1e-12}, "eps 1e-6 here"),
+        ({"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6}, ""),
+    ],
+)
+def test_other_numerics_cost_little(options, line, tmp_path, capsys):
+    """What the log warns of: another eps, and flax's GELU. Both measured."""
+    peer = make_hugging_face("ViTForImageClassification", **options)
+    path = files(peer, tmp_path)[0]
+    model, notes = load(path, num_heads=H)
+    assert line in "\n".join(notes["log"])
+    with torch.no_grad():
+        gap = (model(random_images()) - peer(random_images()).logits).abs()
+    with capsys.disabled():
+        print(f"\n{options}: gap {gap.max():.1e}", end="")
+    assert 1e-6 < gap.max() < 5e-3
 
 
 def test_hugging_face_vit_without_a_head(tmp_path, capsys):

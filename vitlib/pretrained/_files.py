@@ -59,9 +59,10 @@ def _read(path: Path) -> tuple[dict[str, object], dict[str, str]]:
             if any(member.compress_type for member in members):
                 raise ValueError("PyTorch's files are not compressed")
             return _read_torch(path), {}
+        names = [member.filename.removesuffix(".npy") for member in members]
         return {
-            member.filename.removesuffix(".npy"): _read_npy(archive, member)
-            for member in members
+            name: _read_npy(archive, member, name)
+            for name, member in zip(names, members, strict=True)
         }, {}
 
 
@@ -86,11 +87,12 @@ def _read_torch(path: Path) -> dict[str, object]:
     return found
 
 
-def _read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Tensor:
+def _read_npy(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str
+) -> Tensor:
     """Read one array of an .npz: first its header, then what that says."""
     import numpy as np
 
-    name = member.filename
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{name} is packed in an unusual way")
     with archive.open(member) as file:

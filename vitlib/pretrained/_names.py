@@ -86,3 +86,9 @@ REFUSED: Rules = (
     (r"conv_root|conv_bn_relu|backbone\.|/unit\d", "a convolutional stem"),
     (r"^decoder\.", "a decoder of masked pre-training"),
 )
+# What a layout's own library computes otherwise, as a line of the log.
+NUMERICS = {
+    "Google": "GELU: exact here; the tanh approximation in the authors' code",
+    "Hugging Face ViT": "LayerNorm: eps 1e-6 here, as in the authors' code; "
+    "1e-12 in transformers, unless its config.json says otherwise",
+}

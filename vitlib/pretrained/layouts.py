@@ -13,7 +13,7 @@ from einops import rearrange
 from torch import Tensor
 
 from vitlib._checks import check_choice
-from vitlib.pretrained._names import KERNELS, LAYOUTS, REFUSED
+from vitlib.pretrained._names import KERNELS, LAYOUTS, NUMERICS, REFUSED
 
 LAST = {"1": "attn.proj", "2": "mlp.fc2"}  # of either branch of a block
 
@@ -78,6 +78,7 @@ def translate(tensors: dict[str, Tensor], layout: str) -> Translated:
         The same numbers under the book's names.
 
     Raises:
+        KeyError: names a tensor that others need.
         ValueError: names a tensor that belongs to a structure which a plain
             ViT has not, or that came twice.
     """
@@ -107,6 +108,8 @@ def translate(tensors: dict[str, Tensor], layout: str) -> Translated:
         state[new], names[new] = tensor, name
     count = sum(tensor.numel() for tensor in tensors.values())
     log = [f"layout: {layout}; {len(tensors)} tensors, {count:,} numbers"]
+    if layout in NUMERICS:
+        log.append(NUMERICS[layout])
     if state.pop("mask_token", None) is not None:
         log.append(f"{names['mask_token']}: dropped, only pre-training has it")
     return Translated(state, names, heads, log + _join(state) + _fold(state))
@@ -117,9 +120,6 @@ def _join(state: dict[str, Tensor]) -> list[str]:
     first = re.compile(r"(blocks\.\d+\.attn\.)q\.(weight|bias)")
     found = [match for name in state if (match := first.fullmatch(name))]
     for stem, part in (match.groups() for match in found):
-        lacking = [x for x in "qkv" if f"{stem}{x}.{part}" not in state]
-        if lacking:
-            raise ValueError(f"it lacks {stem}{lacking[0]}.{part}")
         thirds = [state.pop(f"{stem}{x}.{part}") for x in "qkv"]
         state[f"{stem}qkv.{part}"] = torch.cat(thirds)
     return [f"queries, keys, values: joined in {len(found)}"] if found else []
@@ -135,6 +135,8 @@ def _fold(state: dict[str, Tensor]) -> list[str]:
     for match in found:
         gamma = state.pop(match[0])
         layer = f"{match[1]}.{LAST[match[2]]}"
+        if gamma.shape != state[f"{layer}.bias"].shape:
+            raise ValueError(f"{match[0]} is no scale for {layer}")
         state[f"{layer}.weight"] = gamma[:, None] * state[f"{layer}.weight"]
         state[f"{layer}.bias"] = gamma * state[f"{layer}.bias"]
     return [f"LayerScale: folded into {len(found)} layers"] if found else []
