@@ -7,45 +7,26 @@ larger start, with how much of the positions' similarity rows and columns
 explain. Chapter 4. Writes results/positions.json.
 """
 
-import torch
-from einops import repeat
 from study import Arm, recipe, run_study, test_accuracy, vit
 from torch import nn
-from torch.nn.functional import cosine_similarity, one_hot
 
+from vitlib.inspection import (
+    distance_r2,
+    grid_positions,
+    position_similarity,
+)
 from vitlib.train import TrainConfig
 
 LRS = (1e-3, 2e-3, 4e-3)
-
-
-def structure(model: nn.Module) -> float:
-    """R^2 of position similarity, explained by row and column distance.
-
-    The cosine similarity of all pairs of patches is regressed on one value
-    for each vertical and one for each horizontal distance.
-    """
-    rows, columns = model.config.grid_size
-    table = model.pos_embed.detach()[0, 1:].double()  # (N, D)
-    left = repeat(table, "n d -> n m d", m=len(table))
-    right = repeat(table, "n d -> m n d", m=len(table))
-    similarity = cosine_similarity(left, right, dim=-1)
-    grid = torch.cartesian_prod(torch.arange(rows), torch.arange(columns))
-    gaps = (grid[:, None] - grid[None]).abs()  # (N, N, 2)
-    other = ~torch.eye(len(table), dtype=torch.bool)
-    y, gaps = similarity[other], gaps[other]
-    design = torch.cat(
-        [one_hot(gaps[:, 0], rows), one_hot(gaps[:, 1], columns)], dim=1
-    ).double()
-    fit = torch.linalg.lstsq(design, y[:, None], driver="gelsd").solution
-    left_over = (y - (design @ fit)[:, 0]).square().sum()
-    return float(1 - left_over / (y - y.mean()).square().sum())
 
 
 def measure(model: nn.Module, config: TrainConfig) -> dict[str, float]:
     """Test accuracy, and the structure of learned 1-D positions."""
     scores = test_accuracy(model, config)
     if model.config.pos_embed == "1d":
-        scores["structure"] = round(structure(model), 4)
+        grid = model.config.grid_size
+        tiles = position_similarity(grid_positions(model), grid)
+        scores["structure"] = round(distance_r2(tiles), 4)
     return scores
 
 

@@ -143,3 +143,32 @@ def test_history_draws_loss_and_accuracy_of_each_run():
         "two",
     ]
     assert "%" in right.get_ylabel()
+
+
+def test_filters_stand_apart_in_reading_order():
+    red = torch.tensor([1.0, 0, 0])[:, None, None].expand(3, 2, 2)
+    group = torch.stack([red, red.flip(0), red])
+    fig = plot.filters({"a": group, "b": torch.zeros(1, 1, 2, 2)}, ncols=2)
+    first, second = pictures(fig)
+    assert first.shape == (5, 5, 3)
+    assert (first[:2, :2] == [1, 0, 0]).all()
+    assert (first[:2, 3:] == [0, 0, 1]).all()
+    assert (first[3:, :2] == [1, 0, 0]).all()
+    assert (first[2] == 1).all()
+    assert second.shape == (2, 5)
+    assert [ax.get_xlabel() for ax in fig.axes] == ["a", "b"]
+    assert fig.axes[1].images[0].get_clim() == (0, 1)
+
+
+def test_tiles_are_laid_out_by_place_on_one_scale():
+    maps = torch.arange(36.0).reshape(2, 3, 2, 3)
+    fig = plot.tiles([maps, maps / 2], ["a", "b"], colorbar="cosine")
+    mosaic = pictures(fig)[0]
+    assert mosaic.shape == (5, 11)
+    for r in range(2):
+        for c in range(3):
+            tile = mosaic[3 * r : 3 * r + 2, 4 * c : 4 * c + 3]
+            assert np.array_equal(tile, maps[r, c])
+    assert np.isnan(np.ma.getdata(mosaic)[2]).all()
+    scales = [ax.images[0].get_clim() for ax in fig.axes if ax.images]
+    assert scales == [(0, 35), (0, 35)]

@@ -5,11 +5,13 @@ Nothing here computes a result, and nothing calls show.
 
 from vitlib.plot._style import use_style
 from vitlib.plot.charts import bars, curves, histograms, history, stack
+from vitlib.plot.maps import filters, tiles
 from vitlib.plot.pictures import heatmaps, images, overlay, patches
 
 __all__ = [
     "bars",
     "curves",
+    "filters",
     "heatmaps",
     "histograms",
     "history",
@@ -17,5 +19,6 @@ __all__ = [
     "overlay",
     "patches",
     "stack",
+    "tiles",
     "use_style",
 ]

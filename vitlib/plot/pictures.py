@@ -32,8 +32,8 @@ def _shared_scale(
     arrays: Sequence[np.ndarray], vmin: float | None, vmax: float | None
 ) -> tuple[float, float]:
     """Find the ends of one scale for all, where they are not given."""
-    low = min(array.min() for array in arrays) if vmin is None else vmin
-    high = max(array.max() for array in arrays) if vmax is None else vmax
+    low = min(map(np.nanmin, arrays)) if vmin is None else vmin
+    high = max(map(np.nanmax, arrays)) if vmax is None else vmax
     return low, high
 
 
