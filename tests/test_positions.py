@@ -7,6 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from vitlib.positions import (
+    RESIZE_MODES,
     combine_2d,
     relative_positions,
     resize_positions,
@@ -66,7 +67,7 @@ def test_relative_looks_up_query_minus_key():
 
 
 @pytest.mark.parametrize("prefix", [0, 1])
-@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("mode", RESIZE_MODES)
 @pytest.mark.parametrize("new", [(6, 8), (2, 2), (9, 4)])
 def test_resizing_keeps_the_class_token_and_a_constant(prefix, mode, new):
     pos_embed = torch.full((1, 12 + prefix, 5), 2.0)
@@ -103,6 +104,33 @@ def test_bicubic_to_a_smaller_grid_averages():
     table = torch.randn(1, 256, 64, generator=generator)
     out = resize_positions(table, (16, 16), (4, 4))
     assert out.std() < 0.4  # 0.22; 0.72 if values between are left out
+
+
+def cubic_weights(old, new):
+    """Keys' cubic curve, a = -0.75, at half-pixel centres, edges repeated."""
+    table = torch.zeros(new, old, dtype=torch.float64)
+    for i in range(new):
+        place = (i + 0.5) * old / new - 0.5
+        for j in range(math.floor(place) - 1, math.floor(place) + 3):
+            x, a = abs(place - j), -0.75
+            if x <= 1:
+                weight = (a + 2) * x**3 - (a + 3) * x**2 + 1
+            else:
+                weight = a * (x**3 - 5 * x**2 + 8 * x - 4)
+            table[i, min(max(j, 0), old - 1)] += weight
+    return table
+
+
+@pytest.mark.parametrize("new", [(16, 16), (50, 40)])
+def test_bicubic_plain_is_the_cubic_curve_at_exact_places(new):
+    generator = torch.Generator().manual_seed(0)
+    table = torch.randn(37, 37, 3, generator=generator, dtype=torch.float64)
+    down, across = cubic_weights(37, new[0]), cubic_weights(37, new[1])
+    expected = torch.einsum("ij, kl, jld -> ikd", down, across, table)
+    out = resize_positions(
+        table.reshape(1, 1369, 3), (37, 37), new, "bicubic-plain"
+    )
+    assert_close(out.reshape(*new, 3), expected, rtol=0, atol=1e-12)
 
 
 def test_the_same_grid_changes_nothing():

@@ -13,7 +13,7 @@ from torch.nn import functional
 from vitlib._checks import check_choice, pair
 
 KINDS = ("none", "1d", "2d", "relative", "sincos")
-RESIZE_MODES = ("bilinear", "bicubic")
+RESIZE_MODES = ("bilinear", "bicubic", "bicubic-plain")
 
 
 def combine_2d(rows: Tensor, columns: Tensor) -> Tensor:
@@ -95,14 +95,15 @@ def resize_positions(
     """Stretch learned positions to another grid of patches.
 
     Chapter 4. Dosovitskiy et al. 2021, section 3.2. "bicubic" is timm's
-    choice; "bilinear" with aligned corners equals the released code's.
+    choice; "bicubic-plain", without antialiasing, is Hugging Face's;
+    "bilinear" with aligned corners equals the released code's.
 
     Args:
         pos_embed: (1, T, D), where T is N of the old grid, or N + 1 with the
             class token's position first, which is kept as it is.
         old_grid: (gh, gw) the positions were made for.
         new_grid: (gh, gw) wanted.
-        mode: "bicubic" or "bilinear".
+        mode: "bicubic", "bicubic-plain" or "bilinear".
 
     Returns:
         (1, T', D) for the new grid.
@@ -126,7 +127,7 @@ def resize_positions(
     grid = functional.interpolate(
         grid,
         size=new_grid,
-        mode=mode,
+        mode=mode.removesuffix("-plain"),
         align_corners=mode == "bilinear",
         antialias=mode == "bicubic",
     )

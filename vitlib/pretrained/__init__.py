@@ -22,7 +22,7 @@ def load(
     name_or_path: str | Path,
     img_size: int | tuple[int, int] | None = None,
     num_classes: int | None = None,
-    mode: str = "bicubic",
+    mode: str | None = None,
     num_heads: int | None = None,
 ) -> tuple[VisionTransformer, dict[str, Any]]:
     """Load a ViT that someone trained: by name, or from a file.
@@ -37,7 +37,8 @@ def load(
             None keeps the size of the file.
         num_classes: K; 0 drops the head, another K than the file's puts
             zeros in its place, None keeps what there is.
-        mode: how to resize; see vitlib.positions.resize_positions.
+        mode: how to resize; see vitlib.positions.resize_positions. None
+            takes the way of the model's makers, and bicubic for a file.
         num_heads: h, for files that do not say it.
 
     Returns:
@@ -50,14 +51,16 @@ def load(
         OSError: if a named file cannot be had; see hub.fetch.
         ValueError: says why the file is refused.
     """
-    check_choice("mode", mode, RESIZE_MODES)
+    if mode is not None:
+        check_choice("mode", mode, RESIZE_MODES)
     notes = {"name": str(name_or_path), "source": str(name_or_path)}
     notes |= {"licence": None, "mean": None, "std": None}
     if name_or_path in REGISTRY:
         path, entry = fetch(name_or_path)
         notes |= entry.notes
-        num_heads = entry.config.num_heads
+        num_heads, mode = entry.config.num_heads, mode or entry.mode
     else:
+        mode = mode or "bicubic"
         path = BOOK_WEIGHTS if name_or_path == "book" else Path(name_or_path)
         if not path.is_file():
             raise FileNotFoundError(

