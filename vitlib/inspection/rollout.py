@@ -1,0 +1,151 @@
+"""Chapter 15: attention rollout, the weights of all layers multiplied.
+
+Abnar & Zuidema 2020 (arXiv:2005.00928), section 3; Dosovitskiy et al. 2021
+(arXiv:2010.11929), Appendix D.8 and Figure 6.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from einops import rearrange, reduce
+from torch import Tensor
+from torch.nn import functional
+
+from vitlib._checks import check_choice, check_images
+from vitlib.inspection._weights import check_weights
+
+FUSIONS = ("mean", "max", "min")
+UPSAMPLING = ("nearest", "bilinear", "bicubic")
+
+
+def layer_matrix(
+    weights: Tensor, residual: float = 0.5, fuse: str = "mean"
+) -> Tensor:
+    """Join a layer's heads, and add the branch that goes past them.
+
+    Chapter 15. A = 0.5 W + 0.5 I for the mean W over heads: the residual
+    connection hands each token on beside what attention adds.
+
+    Args:
+        weights: (B, h, T, T) of one layer.
+        residual: share of the identity, 0 to 1.
+        fuse: how heads are joined. "mean" is the papers'; "max" and "min"
+            are not, and their rows are scaled to sum to 1.
+
+    Returns:
+        (B, T, T), rows summing to 1.
+
+    Raises:
+        ValueError: if these are no weights, or an option is unknown.
+    """
+    check_choice("fuse", fuse, FUSIONS)
+    if not 0 <= residual <= 1:
+        raise ValueError(f"residual must lie in [0, 1]; got {residual!r}")
+    matrix = reduce(check_weights(weights), "b h i j -> b i j", fuse)
+    if fuse != "mean":
+        matrix = matrix / matrix.sum(dim=-1, keepdim=True).clamp(min=1e-12)
+    identity = torch.eye(matrix.shape[-1]).to(matrix)
+    return (1 - residual) * matrix + residual * identity
+
+
+class Rollout:
+    """Multiplies layers as they come: give it to stream.
+
+    Chapter 15.
+
+    Args:
+        residual: see layer_matrix.
+        fuse: see layer_matrix.
+        skip: first layers to leave out. With one or more the result is no
+            longer the papers' rollout.
+
+    Attributes:
+        result: (B, T, T), None before the first layer. Row i says how much
+            of token i comes from each input token; rows sum to 1.
+    """
+
+    def __init__(
+        self, residual: float = 0.5, fuse: str = "mean", skip: int = 0
+    ) -> None:
+        if type(skip) is not int or skip < 0:
+            raise ValueError(f"skip must be 0 or more; got {skip!r}")
+        self.how, self.skip = (residual, fuse), skip
+        self.layers, self.result = 0, None
+
+    def __call__(self, weights: Tensor) -> None:
+        """Multiply the next layer's weights (B, h, T, T) from the left."""
+        self.layers += 1
+        if self.layers <= self.skip:
+            return
+        if self.result is not None:
+            check_weights(weights, like=self.result)
+        matrix = layer_matrix(weights, *self.how)
+        below = self.result
+        self.result = matrix if below is None else matrix @ below
+
+
+def rollout(
+    weights: Iterable[Tensor],
+    residual: float = 0.5,
+    fuse: str = "mean",
+    skip: int = 0,
+) -> Tensor:
+    """Follow attention from the last layer down to the input tokens.
+
+    Chapter 15. Abnar & Zuidema 2020: A_L ... A_1, with A of layer_matrix.
+    It assumes that a layer hands on half of itself, and that values do not
+    matter; with the residual added elsewhere (post-norm) or weighted
+    otherwise it is as rough.
+
+    Args:
+        weights: of each layer from the first on, (B, h, T, T).
+        residual: see layer_matrix.
+        fuse: see layer_matrix.
+        skip: see Rollout.
+
+    Returns:
+        (B, T, T): row i says how much of token i comes from each input
+        token; rows sum to 1. vitlib.inspection.class_map reads it.
+
+    Raises:
+        ValueError: if a layer is missing or does not fit the others, or
+            none is left.
+    """
+    rolled = Rollout(residual, fuse, skip)
+    for layer in weights:
+        rolled(layer)
+    if rolled.result is None:
+        raise ValueError(
+            "rollout needs a layer that is not left out; got "
+            f"{rolled.layers} layers, skip={skip}"
+        )
+    return rolled.result
+
+
+def upsample(
+    maps: Tensor, size: tuple[int, int], mode: str = "nearest"
+) -> Tensor:
+    """Stretch maps of patches to pixels.
+
+    Chapter 15. "nearest" shows what was measured, one value a patch. The
+    others look finer than the measurement is.
+
+    Args:
+        maps: (B, gh, gw).
+        size: (H, W), in pixels.
+        mode: "nearest", "bilinear" or "bicubic", the last two with
+            half-pixel centres.
+
+    Returns:
+        (B, H, W).
+
+    Raises:
+        ValueError: if the maps are no batch of grids, or the mode is
+            unknown.
+    """
+    check_choice("mode", mode, UPSAMPLING)
+    maps = rearrange(maps, "b gh gw -> b 1 gh gw") if maps.ndim == 3 else maps
+    check_images(maps, in_chans=1)
+    corners = {} if mode == "nearest" else {"align_corners": False}
+    pixels = functional.interpolate(maps, size=size, mode=mode, **corners)
+    return pixels[:, 0]
