@@ -10,7 +10,6 @@ import time
 import zipfile
 
 import numpy as np
-import onnx
 import pytest
 from onnx import helper, numpy_helper
 from torch.testing import assert_close
