@@ -17,6 +17,7 @@ from vitlib.inspection import (
     integrated_gradients,
     occlusion,
     probability,
+    projection_on,
     scores,
 )
 
@@ -323,6 +324,19 @@ def test_a_cosine_needs_no_head(images):
     assert fall.max() > 1e-3
     with pytest.raises(ValueError, match="without a head has no class"):
         scores(model, images, 0)
+
+
+def test_a_cosine_has_no_gradient_at_its_own_image(images):
+    model = make_model(num_classes=0)
+    features = model(images).detach()
+    flat = input_gradient(model, images, cosine_to(features))
+    assert flat.max() < 1e-12
+    blank = model(torch.zeros_like(images)).detach()
+    target = projection_on(features - blank)
+    assert input_gradient(model, images, target).min() > 1e-6
+    away = features - blank
+    expected = (features * away).sum(1) / away.square().sum(1).sqrt()
+    torch.testing.assert_close(scores(model, images, target), expected)
 
 
 def test_class_map_reads_the_class_tokens_row():

@@ -64,6 +64,7 @@ RANKS = {
     "inspection.orders": 5,
     "inspection.faithfulness": 5,
     "inspection.relevance": 5,
+    "inspection.methods": 6,
     "inspection": 7,
     "pretrained": 7,
     "pretrained._files": 0,

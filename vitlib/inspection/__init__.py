@@ -15,6 +15,12 @@ from vitlib.inspection.filters import (
     subspace_overlap,
 )
 from vitlib.inspection.flow import flow
+from vitlib.inspection.methods import (
+    attention_maps,
+    fill_maps,
+    gradient_maps,
+    model_free_maps,
+)
 from vitlib.inspection.orders import greedy_order, patch_order, random_order
 from vitlib.inspection.relevance import (
     attention_relevance,
@@ -51,6 +57,7 @@ __all__ = [
     "Rollout",
     "area",
     "attention_distance",
+    "attention_maps",
     "attention_relevance",
     "attention_x_gradient",
     "bootstrap",
@@ -61,7 +68,9 @@ __all__ = [
     "cosine_to",
     "deletion",
     "distance_r2",
+    "fill_maps",
     "flow",
+    "gradient_maps",
     "greedy_order",
     "grid_positions",
     "input_gradient",
@@ -69,6 +78,7 @@ __all__ = [
     "integrated_gradients",
     "layer_matrix",
     "make_fills",
+    "model_free_maps",
     "occlusion",
     "patch_order",
     "pixel_distances",

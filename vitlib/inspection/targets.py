@@ -23,9 +23,20 @@ def cosine_to(features: Tensor) -> Target:
     """Target: the cosine of the outputs to features (B, D).
 
     Chapter 16. For models without a head: with the features of the intact
-    images it says how much of them is left.
+    images it says how much of them is left. It is largest at those images,
+    so its gradient is 0 there: for maps by gradients take projection_on.
     """
     return lambda outputs: functional.cosine_similarity(outputs, features)
+
+
+def projection_on(directions: Tensor) -> Target:
+    """Target: how far the outputs reach along directions (B, D).
+
+    Chapter 16. For models without a head: with the features of the intact
+    images less those of blank ones, it says what sets an image apart.
+    """
+    unit = functional.normalize(directions, dim=1)
+    return lambda outputs: (outputs * unit).sum(dim=1)
 
 
 def scores(model: VisionTransformer, images: Tensor, target: Target) -> Tensor:
@@ -57,17 +68,20 @@ def eval_mode(model: VisionTransformer, images: Tensor) -> Iterator[None]:
     gh, gw = config.grid_size
     size = gh * config.patch_size, gw * config.patch_size
     check_images(images, config.in_chans, size)
-    mode = model.training
+    modes = [(module, module.training) for module in model.modules()]
     try:
         yield model.eval()
     finally:
-        model.train(mode)
+        for module, mode in modes:
+            module.training = mode
 
 
 def score_of(
     model: VisionTransformer, outputs: Tensor, target: Target
 ) -> Tensor:
     """Reduce outputs (B, K) to the scores (B,) that the target names."""
+    if outputs.dtype in (torch.bfloat16, torch.float16):
+        outputs = outputs.float()  # what differs is small
     if not callable(target):
         if not model.config.num_classes:
             raise ValueError(
