@@ -172,3 +172,20 @@ def test_tiles_are_laid_out_by_place_on_one_scale():
     assert np.isnan(np.ma.getdata(mosaic)[2]).all()
     scales = [ax.images[0].get_clim() for ax in fig.axes if ax.images]
     assert scales == [(0, 35), (0, 35)]
+
+
+def test_intervals_reach_from_low_to_high():
+    series = {
+        "first": {"a": (0.5, 0.25, 1.0), "b": (-1.0, -1.5, -0.5)},
+        "second": {"b": (2.0, 1.0, 3.0), "a": (0.0, 0.0, 0.0)},
+    }
+    fig = plot.intervals(series, "gain", zero="no better than chance")
+    ax = fig.axes[0]
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert names == ["a", "b"]
+    for drawn, rows in zip(ax.containers, series.values(), strict=True):
+        line, _, (bars,) = drawn
+        assert line.get_xdata().tolist() == [rows[n][0] for n in names]
+        ends = [segment[:, 0].tolist() for segment in bars.get_segments()]
+        assert ends == [list(rows[n][1:]) for n in names]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # from the top

@@ -7,6 +7,7 @@ from vitlib.plot._style import use_style
 from vitlib.plot.charts import bars, curves, histograms, history, stack
 from vitlib.plot.maps import filters, tiles
 from vitlib.plot.pictures import heatmaps, images, overlay, patches
+from vitlib.plot.ranges import intervals
 
 __all__ = [
     "bars",
@@ -16,6 +17,7 @@ __all__ = [
     "histograms",
     "history",
     "images",
+    "intervals",
     "overlay",
     "patches",
     "stack",
