@@ -78,6 +78,7 @@ RANKS = {
     "plot.charts": 8,
     "plot.pictures": 8,
     "plot.maps": 9,
+    "plot.ranges": 9,
     "plot": 10,
     "": 11,  # vitlib/__init__.py
     "__main__": 12,
