@@ -1,4 +1,4 @@
-"""Chapters 8 and 10: `python -m vitlib train`, `evaluate` and `download`."""
+"""Chapters 8 to 15: `python -m vitlib train`, `evaluate` and the others."""
 
 import json
 import os
@@ -16,9 +16,15 @@ import torch
 from vitlib import __version__
 from vitlib._cli import parse
 from vitlib._commands import download, evaluate, train
+from vitlib._inspect import inspect
 from vitlib.checkpoint import DamagedError
 
-COMMANDS = {"train": train, "evaluate": evaluate, "download": download}
+COMMANDS = {
+    "train": train,
+    "evaluate": evaluate,
+    "download": download,
+    "inspect": inspect,
+}
 FAILED = (
     DamagedError,
     FloatingPointError,

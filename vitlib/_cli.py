@@ -1,4 +1,4 @@
-"""Chapters 8 and 10: what the command line takes."""
+"""Chapters 8 to 15: what the command line takes."""
 
 import argparse
 import sys
@@ -30,6 +30,7 @@ examples:
   python -m vitlib train --data fashion-mnist --flip --crop 1 --folder runs/a
   torchrun --nproc_per_node 2 -m vitlib train --data fashion-mnist
   python -m vitlib evaluate runs/a --data fashion-mnist
+  python -m vitlib inspect cat.jpg --folder cat
 """
 
 
@@ -137,12 +138,38 @@ def add_download(parser: Parser) -> None:
     add_json(parser)
 
 
+def add_inspect(parser: Parser) -> None:
+    """Every option of inspect."""
+    parser.add_argument("image", metavar="IMAGE", help="a picture's file")
+    parser.add_argument(
+        "--weights",
+        metavar="NAME",
+        default="dinov2-type-s14",
+        help=f"book, {', '.join(REGISTRY)}, or a file (default: "
+        "dinov2-type-s14)",
+    )
+    parser.add_argument(
+        "--folder",
+        metavar="FOLDER",
+        help="of the figures and inspect.json; must be new or empty "
+        "(default: inspect-IMAGE)",
+    )
+    parser.add_argument(
+        "--img-size",
+        type=int,
+        metavar="N",
+        help="side in pixels of what the model sees (default: the model's "
+        "own); the positions are resized",
+    )
+    add_json(parser)
+
+
 def parse(argv: list[str] | None, version: str) -> argparse.Namespace:
     """Read the command line; leaves with exit code 2 where it is wrong."""
     raw = argparse.RawDescriptionHelpFormatter
     options = {"formatter_class": raw, "epilog": EPILOG}
     parser = Parser(prog="python -m vitlib", allow_abbrev=False, **options)
-    parser.description = "Train and judge the book's Vision Transformers."
+    parser.description = "Train, judge and inspect Vision Transformers."
     parser.add_argument(
         "--version", action="version", version=f"vitlib {version}"
     )
@@ -151,6 +178,7 @@ def parse(argv: list[str] | None, version: str) -> argparse.Namespace:
         ("train", add_train, "train a model, or take up a stopped run"),
         ("evaluate", add_evaluate, "count what a model gets right"),
         ("download", add_download, "fetch data or weights, and check them"),
+        ("inspect", add_inspect, "draw what a model sees in a picture"),
     ):
         short = f"python -m vitlib {name} [options]"
         add(

@@ -3,7 +3,7 @@
 Nothing here computes a result, and nothing calls show.
 """
 
-from vitlib.plot._style import use_style
+from vitlib.plot._style import save, use_style
 from vitlib.plot.charts import bars, curves, histograms, history, stack
 from vitlib.plot.maps import filters, tiles
 from vitlib.plot.pictures import heatmaps, images, overlay, patches
@@ -20,6 +20,7 @@ __all__ = [
     "intervals",
     "overlay",
     "patches",
+    "save",
     "stack",
     "tiles",
     "use_style",

@@ -48,3 +48,14 @@ def bare(ax: Axes, label: str = "") -> None:
     ax.set(xticks=[], yticks=[], xlabel=label)
     ax.grid(False)
     ax.spines[:].set_visible(False)
+
+
+def save(fig: Figure, path: str | Path) -> None:
+    """Write a figure to a file, and let go of it.
+
+    Args:
+        fig: what one of this package's functions returned.
+        path: of the file; its suffix says the format.
+    """
+    fig.savefig(path)
+    plt.close(fig)
