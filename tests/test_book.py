@@ -36,24 +36,32 @@ def title_of(chapter):
 
 
 def modules():
-    """Return the chapter's number of each public module, or None."""
+    """Return the chapter's number of each public module, or None.
+
+    A package of one chapter, or of none, counts as one module.
+    """
     found = {}
     for file in sorted(VITLIB.rglob("*.py")):
         parts = file.relative_to(VITLIB).with_suffix("").parts
-        name = parts[0]
-        if name.startswith("_"):
+        name = "/".join(parts).removesuffix("/__init__")
+        text = file.read_text("utf-8")
+        many = len(parts) == 2 and text.startswith('"""Chapters ')
+        within = len(parts) == 2 and parts[1] != "__init__"
+        if any(part.startswith("_") for part in name.split("/")) or many:
             continue
-        number = re.match(r'"""Chapters? (\d+)', file.read_text("utf-8"))
-        if len(parts) == 1 or parts[1] == "__init__":
-            found[name] = number and number.group(1)
+        if within and parts[0] in found:
+            continue
+        number = re.match(r'"""Chapters? (\d+)', text)
+        found[name] = number and number.group(1)
     return found
 
 
 def linked_modules(text):
     """Return the modules that a text links to in the repository."""
     web = re.escape(f"{URL}/blob/main/")
-    link = rf"\]\((?:{web}|\.\./)?vitlib/(\w+)(?:\.py|/)?\)"
-    return set(re.findall(link, text))
+    link = rf"\]\((?:{web}|\.\./)?vitlib/(\w+(?:/\w+)?)(?:\.py|/)?\)"
+    found = re.findall(link, text)
+    return {name.removesuffix("/__init__") for name in found}
 
 
 def test_every_page_is_in_the_table_of_contents_and_back():
