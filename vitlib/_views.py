@@ -143,7 +143,7 @@ def _overlay(
 
     grids = torch.stack(list(maps.values()))
     top = max(1.0, float(grids.quantile(CLIP)))
-    columns = min(4, heads)
+    columns = max(n for n in (1, 2, 3, 4) if heads % n == 0)
     return plot.overlay(
         pixels, grids, list(maps), columns, title, vmin=0, vmax=top
     )
