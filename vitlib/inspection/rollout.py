@@ -11,7 +11,7 @@ from einops import rearrange, reduce
 from torch import Tensor
 from torch.nn import functional
 
-from vitlib._checks import check_choice, check_images
+from vitlib._checks import check_choice
 from vitlib.inspection._weights import check_weights
 
 FUSIONS = ("mean", "max", "min")
@@ -19,7 +19,10 @@ UPSAMPLING = ("nearest", "bilinear", "bicubic")
 
 
 def layer_matrix(
-    weights: Tensor, residual: float = 0.5, fuse: str = "mean"
+    weights: Tensor,
+    residual: float = 0.5,
+    fuse: str = "mean",
+    like: Tensor | None = None,
 ) -> Tensor:
     """Join a layer's heads, and add the branch that goes past them.
 
@@ -30,7 +33,9 @@ def layer_matrix(
         weights: (B, h, T, T) of one layer.
         residual: share of the identity, 0 to 1.
         fuse: how heads are joined. "mean" is the papers'; "max" and "min"
-            are not, and their rows are scaled to sum to 1.
+            are not, and their rows are scaled to sum to 1 (where the least
+            of all heads is 0 in a whole row, the token keeps itself).
+        like: another layer's matrix, whose B, T and device it must share.
 
     Returns:
         (B, T, T), rows summing to 1.
@@ -41,10 +46,10 @@ def layer_matrix(
     check_choice("fuse", fuse, FUSIONS)
     if not 0 <= residual <= 1:
         raise ValueError(f"residual must lie in [0, 1]; got {residual!r}")
-    matrix = reduce(check_weights(weights), "b h i j -> b i j", fuse)
-    if fuse != "mean":
-        matrix = matrix / matrix.sum(dim=-1, keepdim=True).clamp(min=1e-12)
+    matrix = reduce(check_weights(weights, like), "b h i j -> b i j", fuse)
     identity = torch.eye(matrix.shape[-1]).to(matrix)
+    sums = matrix.sum(dim=-1, keepdim=True)  # 1 up to rounding for "mean"
+    matrix = torch.where(sums > 0, matrix / sums, identity)
     return (1 - residual) * matrix + residual * identity
 
 
@@ -77,11 +82,10 @@ class Rollout:
         self.layers += 1
         if self.layers <= self.skip:
             return
-        if self.result is not None:
-            check_weights(weights, like=self.result)
-        matrix = layer_matrix(weights, *self.how)
         below = self.result
-        self.result = matrix if below is None else matrix @ below
+        matrix = layer_matrix(weights, *self.how, like=below)
+        with torch.autocast(matrix.device.type, enabled=False):
+            self.result = matrix if below is None else matrix @ below
 
 
 def rollout(
@@ -131,7 +135,7 @@ def upsample(
     others look finer than the measurement is.
 
     Args:
-        maps: (B, gh, gw).
+        maps: (B, gh, gw), floating point.
         size: (H, W), in pixels.
         mode: "nearest", "bilinear" or "bicubic", the last two with
             half-pixel centres.
@@ -144,8 +148,12 @@ def upsample(
             unknown.
     """
     check_choice("mode", mode, UPSAMPLING)
-    maps = rearrange(maps, "b gh gw -> b 1 gh gw") if maps.ndim == 3 else maps
-    check_images(maps, in_chans=1)
+    if maps.ndim != 3 or not maps.is_floating_point() or not maps.numel():
+        raise ValueError(
+            "maps must be (B, gh, gw), floating point; got shape "
+            f"{tuple(maps.shape)}, {maps.dtype}"
+        )
+    maps = rearrange(maps, "b gh gw -> b 1 gh gw")
     corners = {} if mode == "nearest" else {"align_corners": False}
     pixels = functional.interpolate(maps, size=size, mode=mode, **corners)
     return pixels[:, 0]
