@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from vitlib import VARIANTS, VisionTransformer
 from vitlib.data import normalize
+from vitlib.inspection import attention_distance, stream
 from vitlib.metrics import accuracy, calibration, confusion, wilson_interval
 from vitlib.train import TrainConfig, fit, predict
 from vitlib.weights import BOOK_WEIGHTS, load_model, save_model
@@ -45,17 +46,13 @@ RUNS = Path(__file__).parents[1] / "runs" / "reference"
 def attention_distances(model: VisionTransformer, images: Tensor) -> Tensor:
     """Mean distance in pixels that a patch looks, by layer and head: (L, h).
 
-    Between patch centres, self pair included, class token left out and the
-    rest of each row scaled to sum to 1.
+    Averaged over images; class token and self pair as the package does.
     """
-    _, weights = model(images, need_weights=True)
-    rows, columns = model.config.grid_size
-    grid = torch.cartesian_prod(torch.arange(rows), torch.arange(columns))
-    places = grid.float() * model.config.patch_size
-    pixels = torch.cdist(places, places)  # (N, N)
-    stacked = torch.stack(weights)[..., 1:, 1:]  # (L, B, h, N, N)
-    stacked = stacked / stacked.sum(dim=-1, keepdim=True)
-    return (stacked * pixels).sum(dim=-1).mean(dim=(1, 3))
+    shape, found = (model.config.grid_size, model.config.patch_size), []
+    stream(
+        model, images, lambda w: found.append(attention_distance(w, *shape))
+    )
+    return torch.stack(found).mean(dim=1)
 
 
 class Notes:
@@ -80,8 +77,7 @@ class Notes:
                 "pos_embed": model.pos_embed,
                 "filters": model.patch_embed.proj.weight,
             }
-            with torch.no_grad():
-                kept["distances"] = attention_distances(model, self.images)
+            kept["distances"] = attention_distances(model, self.images)
             for name, value in kept.items():
                 copy = value.detach().half().clone()
                 self.snapshots[f"epoch{epoch}.{name}"] = copy

@@ -90,7 +90,8 @@ def attention_distance(
     prefix = prefix_of(weights.shape[-1], pair(grid_size, "grid_size"))
     pixels = pixel_distances(grid_size, patch_size).to(weights)
     rows = weights[:, :, prefix:, prefix:]  # (B, h, N, N)
-    reach = (rows * pixels).sum(dim=-1)  # (B, h, N)
+    # image by image: no second tensor of the weights' size
+    reach = torch.stack([(image * pixels).sum(dim=-1) for image in rows])
     mass = torch.ones_like(reach)
     if prefix and class_token == "renormalise":
         mass = rows.sum(dim=-1)

@@ -31,11 +31,17 @@ def stream(
         The tokens that model.forward_features returns, (B, T, D).
 
     Raises:
-        ValueError: if the images do not fit the model.
+        ValueError: if the images do not fit the model, or lie elsewhere.
     """
     config = model.config
     size = tuple(side * config.patch_size for side in config.grid_size)
     check_images(images, config.in_chans, size)
+    home = model.norm.weight.device
+    if images.device != home:
+        raise ValueError(
+            "model and images must be on one device; got "
+            f"{home} and {images.device}"
+        )
     modes = [(module, module.training) for module in model.modules()]
     try:
         model.eval()
