@@ -131,7 +131,7 @@ def test_help_gives_defaults_and_exit_codes(run):
     assert "two averages (default: 0.9 0.999)" in out
     assert "mirror half of the images (default: no)" in out
     assert "a channel, likewise (default: the data set's)" in out
-    for command in ("train", "evaluate", "download"):
+    for command in ("train", "evaluate", "download", "inspect"):
         _, out, _ = run(command, "--help")
         codes = re.findall(r"^  (\d+)  +\w", out, flags=re.MULTILINE)
         assert codes == ["0", "1", "2", "130", "143"]

