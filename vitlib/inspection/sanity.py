@@ -33,9 +33,8 @@ def cascade(
     Yields:
         What was destroyed last, "head", then "layer L" down to "layer 1",
         then "embedding"; and a copy of the model with all of that and what
-        came before destroyed. The next step changes the same copy.
+        came before destroyed.
     """
-    model = deepcopy(model)
     generator = torch.Generator().manual_seed(seed)
     depth = len(model.blocks)
     steps = {"head": ("head.", "pre_logits.", "norm.")}
@@ -43,6 +42,7 @@ def cascade(
         steps[f"layer {i + 1}"] = (f"blocks.{i}.",)
     steps["embedding"] = ("patch_embed.", "cls_token", "pos_embed")
     for name, prefixes in steps.items():
+        model = deepcopy(model)
         for key, parameter in model.named_parameters():
             if key.startswith(prefixes):
                 order = torch.randperm(parameter.numel(), generator=generator)
