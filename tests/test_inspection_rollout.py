@@ -397,6 +397,12 @@ def test_rounding_to_whole_numbers_stays_within_its_bound():
         assert abs(found - exact) <= bound + 1e-10
 
 
+def test_a_single_pipe_is_off_by_half_a_unit_at_most():
+    pipe = torch.tensor([[2 / 3, 1 / 3], [0.5, 0.5]], dtype=torch.float64)
+    found = flow([pipe[None, None]], residual=0)[0, 0]
+    assert (found - pipe[0]).abs().max() <= 0.5001 / 2**30
+
+
 def test_flow_is_between_0_and_1_and_not_rollout():
     layers = draw(L=4, T=6)
     found = flow(layers)[:, 0]

@@ -80,6 +80,7 @@ RANKS = {
     "plot._style": 7,
     "plot.charts": 8,
     "plot.pictures": 8,
+    "plot.gallery": 9,
     "plot.maps": 9,
     "plot.ranges": 9,
     "plot": 10,

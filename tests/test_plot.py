@@ -196,3 +196,19 @@ def test_intervals_reach_from_low_to_high():
         ends = [segment[:, 0].tolist() for segment in bars.get_segments()]
         assert ends == [list(rows[n][1:]) for n in names]
     assert ax.get_ylim()[0] > ax.get_ylim()[1]  # from the top
+
+
+def test_gallery_has_one_scale_for_all_maps():
+    batch = torch.rand(2, 3, 8, 8)
+    rows = {"a": torch.full((2, 2, 2), 3.0), "b": torch.ones(2, 2, 2)}
+    fig = plot.gallery(batch, rows, "share", vmax=2)
+    drawn = [ax for ax in fig.axes if ax.images]
+    assert drawn[0].images[0].get_array().shape == (8, 8, 3)
+    maps = [ax.images[0] for ax in drawn[2:6]]
+    assert [one.get_array().max() for one in maps] == [3, 3, 1, 1]
+    assert {one.get_clim() for one in maps} == {(0, 2)}
+    assert [drawn[2].get_ylabel(), drawn[4].get_ylabel()] == ["a", "b"]
+    assert maps[0].colorbar is None
+    assert maps[-1].colorbar.extend == "max"  # 3 is above 2
+    whole = plot.gallery(batch, rows, "share")
+    assert whole.axes[5].images[0].colorbar.extend == "neither"
