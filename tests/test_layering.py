@@ -50,8 +50,8 @@ RANKS = {
     "_inputs": 7,
     "_commands": 8,
     "_picture": 0,
-    "_views": 11,
-    "_inspect": 12,
+    "_views": 12,
+    "_inspect": 13,
     "inspection._weights": 1,
     "inspection.stream": 4,
     "inspection.distance": 2,
@@ -85,7 +85,7 @@ RANKS = {
     "plot.ranges": 9,
     "plot": 10,
     "": 11,  # vitlib/__init__.py
-    "__main__": 13,
+    "__main__": 14,
 }
 # Imported only by the function that needs them, so that the package stays
 # light; matplotlib belongs to plot alone.
