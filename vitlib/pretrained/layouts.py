@@ -112,10 +112,11 @@ def translate(tensors: dict[str, Tensor], layout: str) -> Translated:
         log.append(NUMERICS[layout])
     if state.pop("mask_token", None) is not None:
         log.append(f"{names['mask_token']}: dropped, only pre-training has it")
-    return Translated(state, names, heads, log + _join(state) + _fold(state))
+    log += join_qkv(state) + fold_scales(state)
+    return Translated(state, names, heads, log)
 
 
-def _join(state: dict[str, Tensor]) -> list[str]:
+def join_qkv(state: dict[str, Tensor]) -> list[str]:
     """Stack q, k and v into qkv: three times h * d rows, in this order."""
     first = re.compile(r"(blocks\.\d+\.attn\.)q\.(weight|bias)")
     found = [match for name in state if (match := first.fullmatch(name))]
@@ -125,7 +126,7 @@ def _join(state: dict[str, Tensor]) -> list[str]:
     return [f"queries, keys, values: joined in {len(found)}"] if found else []
 
 
-def _fold(state: dict[str, Tensor]) -> list[str]:
+def fold_scales(state: dict[str, Tensor]) -> list[str]:
     """Scale the rows that LayerScale would scale after them.
 
     gamma * (x W^T + b) = x (gamma W)^T + gamma b, row by row.
