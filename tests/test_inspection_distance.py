@@ -428,6 +428,10 @@ def test_peak_memory_is_that_of_one_layer():
         peaks[depth] = peak.most / layer
     assert 2 < peaks[1] < 2.25
     assert peaks[8] < peaks[1] + 0.01
+    weights = draw(145, B=8, h=2, dtype=torch.float32)
+    with Peak() as peak:
+        attention_distance(weights, (12, 12), 4)
+    assert peak.most / layer < 1.5  # itself, and no second one
     with Peak() as peak:  # the measure sees what a list of all would take
         kept = model.forward_features(images, need_weights=True)[1]
     assert len(kept) == 8
