@@ -61,7 +61,9 @@ def load(
         num_heads, mode = entry.config.num_heads, mode or entry.mode
     else:
         mode = mode or "bicubic"
-        path = BOOK_WEIGHTS if name_or_path == "book" else Path(name_or_path)
+        path = Path(name_or_path)
+        if name_or_path == "book":
+            path, notes["licence"] = BOOK_WEIGHTS, "MIT, as the book"
         if not path.is_file():
             raise FileNotFoundError(
                 f"{name_or_path} is neither a file nor a known name: book, "

@@ -123,7 +123,7 @@ def join_qkv(state: dict[str, Tensor]) -> list[str]:
     for stem, part in (match.groups() for match in found):
         thirds = [state.pop(f"{stem}{x}.{part}") for x in "qkv"]
         state[f"{stem}qkv.{part}"] = torch.cat(thirds)
-    return [f"queries, keys, values: joined in {len(found)}"] if found else []
+    return [f"q, k, v: joined into {len(found)} tensors"] if found else []
 
 
 def fold_scales(state: dict[str, Tensor]) -> list[str]:
