@@ -227,6 +227,12 @@ def test_rounded_weights(dtype):
     torch.testing.assert_close(found, expected, rtol=2e-3, atol=0)
 
 
+def test_doubles_made_of_floats():
+    weights = draw(1025, h=1, dtype=torch.float32).double()
+    assert (weights.sum(dim=-1) - 1).abs().max() > 1e-8
+    attention_distance(weights, (32, 32), 4)
+
+
 def worse(kind):
     weights = draw(13)
     if kind == "logits":
