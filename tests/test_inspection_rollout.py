@@ -1,5 +1,6 @@
 """Rollout and flow: numpy from the paper's text, and what must hold."""
 
+import time
 from collections import deque
 
 import numpy as np
@@ -466,19 +467,16 @@ def test_refuses_options(call, message):
         call(draw())
 
 
-def test_flow_of_the_books_model_is_quick():
-    """Under 0.2 s an image is asked for; a slow machine is let off."""
-    import time
-
+def test_flow_of_the_books_model_takes_under_a_fifth_of_a_second():
+    """From the class token to all patches of an image; CPU time."""
     model, notes = load_model()
     test = data.load_sample()[1].subset(slice(0, 1))
+    images = data.normalize(test.images, notes["mean"], notes["std"])
     kept = []
-    stream(
-        model,
-        data.normalize(test.images, notes["mean"], notes["std"]),
-        kept.append,
-    )
-    flow(kept)
-    start = time.process_time()
-    flow(kept)
-    assert time.process_time() - start < 0.5
+    stream(model, images, kept.append)
+    seconds = []
+    for _ in range(3):
+        start = time.process_time()
+        flow(kept)
+        seconds.append(time.process_time() - start)
+    assert min(seconds) < 0.2

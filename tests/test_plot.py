@@ -200,12 +200,14 @@ def test_intervals_reach_from_low_to_high():
 
 def test_gallery_has_one_scale_for_all_maps():
     batch = torch.rand(2, 3, 8, 8)
-    rows = {"a": torch.full((2, 2, 2), 3.0), "b": torch.ones(2, 2, 2)}
+    levels = torch.tensor([3.0, 2.0, 1.0, 0.5])
+    maps = levels[:, None, None].expand(4, 2, 2)
+    rows = {"a": maps[:2], "b": maps[2:]}
     fig = plot.gallery(batch, rows, "share", vmax=2)
     drawn = [ax for ax in fig.axes if ax.images]
     assert drawn[0].images[0].get_array().shape == (8, 8, 3)
     maps = [ax.images[0] for ax in drawn[2:6]]
-    assert [one.get_array().max() for one in maps] == [3, 3, 1, 1]
+    assert [one.get_array().max() for one in maps] == levels.tolist()
     assert {one.get_clim() for one in maps} == {(0, 2)}
     assert [drawn[2].get_ylabel(), drawn[4].get_ylabel()] == ["a", "b"]
     assert maps[0].colorbar is None
