@@ -5,7 +5,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vitlib._checks import check_images
 from vitlib.model import VisionTransformer
 
 
@@ -33,9 +32,6 @@ def stream(
     Raises:
         ValueError: if the images do not fit the model, or lie elsewhere.
     """
-    config = model.config
-    size = tuple(side * config.patch_size for side in config.grid_size)
-    check_images(images, config.in_chans, size)
     home = model.norm.weight.device
     if images.device != home:
         raise ValueError(
