@@ -33,7 +33,7 @@ TINY = ViTConfig(
 GRID = (3, 4)
 READERS = {
     "distance": partial(attention_distance, grid_size=GRID, patch_size=4),
-    "share": class_token_share,
+    "share": partial(class_token_share, grid_size=GRID),
 }
 KINDS = {
     "as in the paper": {},
@@ -185,7 +185,11 @@ def test_class_token_of_30_percent():
     ignored = attention_distance(weights, grid, 16, "ignore")
     assert scaled.item() == pytest.approx(116.49, abs=0.005)
     assert ignored.item() == pytest.approx(0.7 * scaled.item())
-    assert class_token_share(weights).item() == pytest.approx(0.3)
+    assert class_token_share(weights, grid).item() == pytest.approx(0.3)
+
+
+def test_without_a_class_token_none_of_the_attention_goes_there():
+    assert class_token_share(draw(12), GRID).abs().max() == 0
 
 
 def test_the_class_tokens_own_row_does_not_count():

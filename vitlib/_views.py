@@ -32,7 +32,8 @@ class View:
         pixels = look.attention_distance(weights, grid, P)
         self.distances.append(pixels[0].tolist())
         if self.config.class_token:
-            self.token_shares.append(look.class_token_share(weights)[0])
+            share = look.class_token_share(weights, grid)
+            self.token_shares.append(share[0])
         self.last = weights[0]  # (h, T, T); the last layer's stays
 
     def maps(self, matrices: Tensor) -> Tensor:

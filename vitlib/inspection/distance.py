@@ -101,18 +101,22 @@ def attention_distance(
     return reach.mean(dim=-1)
 
 
-def class_token_share(weights: Tensor) -> Tensor:
+def class_token_share(weights: Tensor, grid_size: tuple[int, int]) -> Tensor:
     """Share of their attention that patches pay to the class token.
 
     Chapter 14.
 
     Args:
-        weights: (B, h, T, T) of one layer, the class token first.
+        weights: (B, h, T, T) of one layer.
+        grid_size: (gh, gw), in patches.
 
     Returns:
-        (B, h), 0 to 1.
+        (B, h), 0 to 1, the mean over the query patches; 0 without a class
+        token.
 
     Raises:
-        ValueError: if these are no weights.
+        ValueError: if these are no weights, or the grid does not fit them.
     """
-    return check_weights(weights)[:, :, 1:, 0].mean(dim=-1)
+    weights = check_weights(weights)
+    prefix = prefix_of(weights.shape[-1], pair(grid_size, "grid_size"))
+    return weights[:, :, prefix:, :prefix].sum(dim=-1).mean(dim=-1)
