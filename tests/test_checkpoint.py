@@ -137,10 +137,18 @@ def test_a_signal_saves_and_leaves(number, unbroken, tmp_path, capfd):
     assert seconds == sorted(seconds)  # those before the stop count
 
 
-def test_a_second_signal_acts_as_usual(tmp_path):
+@pytest.fixture
+def usual():
+    """SIGINT as in a terminal: a shell's background jobs ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_signal_acts_as_usual(tmp_path, usual):
     with pytest.raises(KeyboardInterrupt):
         tiny.train(tmp_path, on_epoch=send(signal.SIGINT, times=2))
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is usual
     assert tiny.restored(tmp_path).step == 3
 
 
