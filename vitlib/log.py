@@ -164,8 +164,8 @@ class Log:
             return []
         records = read_log(self.path) if self.path.exists() else []
         step = self.trainer.step
-        kept = [record for record in records if record["step"] <= step]
-        kept = kept if step else []
+        done = [r for r in records if 0 < step >= r["step"]]
+        kept = [record for record in done if record["event"] != "end"]
         wait_for_all()  # then the first process changes what all have read
         if self.trainer.rank:
             self.path = None
