@@ -14,6 +14,7 @@ RANKS = {
     "_dataset": 0,
     "_download": 0,
     "_formats": 0,
+    "_modes": 0,
     "_photographs": 0,
     "_sources": 0,
     "attention": 1,

@@ -5,6 +5,7 @@ Rank 0: imports nothing from the package.
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import sys
@@ -152,6 +153,15 @@ def _fetch(urls: list[str], path: Path, sha256: str, folder: Path) -> None:
         "Check the connection and call again, name another server by "
         f"mirror=, or put the file into {folder} yourself"
     )
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file's content."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def sweep(folder: Path) -> None:

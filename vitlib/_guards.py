@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from vitlib._dataset import ImageDataset, normalize
+from vitlib._modes import in_eval_mode
 from vitlib.recipe import TrainConfig
 
 
@@ -57,12 +58,8 @@ def first_logits(
     """What the model says of the first image, in eval mode."""
     device = next(model.parameters()).device
     image = normalize(train.images[:1].to(device), config.mean, config.std)
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        return model.eval()(image)
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with in_eval_mode(model):
+        return model(image)
 
 
 def check_held_out(train: ImageDataset, held_out: ImageDataset) -> None:

@@ -1,6 +1,7 @@
 """Chapters 12 to 15: what one pass shows, in numbers and in figures."""
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -50,16 +51,18 @@ class View:
             "class_token_share": [s.tolist() for s in self.token_shares],
             "rollout_peak_in_uniform_shares": float(rolled.max()),
             "rollout_peak_row_column": list(divmod(peak, rolled.shape[1])),
-            "filter_variance_explained": self.filters().explained.tolist(),
+            "filter_variance_explained": self.filters.explained.tolist(),
             "position_similarity": self._groups(),
         }
 
+    @cached_property
     def filters(self):
         """The filters' principal components; the first ones."""
         rows = self.model.patch_embed.proj.weight.detach()
         found = look.principal_components(rows, self.config.in_chans)
         return type(found)(*(part[:COMPONENTS] for part in found))
 
+    @cached_property
     def tiles(self) -> Tensor:
         """Similarity of positions, (gh, gw, gh, gw)."""
         table = look.grid_positions(self.model)
@@ -73,7 +76,7 @@ class View:
     def _groups(self) -> dict[str, Any] | None:
         if not self.has_table:
             return None
-        groups = look.similarity_groups(self.tiles(), SHUFFLES)
+        groups = look.similarity_groups(self.tiles, SHUFFLES)
         return {name: group._asdict() for name, group in groups.items()}
 
 
@@ -125,13 +128,13 @@ def figures(
         ),
     )
     groups = {
-        name: look.component_pictures(view.filters().pictures)
+        name: look.component_pictures(view.filters.pictures)
         for name, view in views.items()
     }
     yield "filters", plot.filters(groups)
     if first.has_table:
         step = -(-max(config.grid_size) // TILES)
-        tiles = [v.tiles()[::step, ::step] for v in views.values()]
+        tiles = [v.tiles[::step, ::step] for v in views.values()]
         options = {"colorbar": "cosine similarity", "vmin": -1, "vmax": 1}
         yield "positions", plot.tiles(tiles, list(views), **options)
 

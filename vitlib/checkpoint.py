@@ -1,6 +1,5 @@
 """Chapter 8: a run on disk, whole or not at all."""
 
-import hashlib
 import json
 import math
 import os
@@ -10,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from vitlib._download import sha256
 from vitlib._tensors import load_tensors, save_tensors
 from vitlib.distributed import wait_for_all
 from vitlib.recipe import differences
@@ -157,15 +157,6 @@ def write_state(folder: Path, trainer: Trainer) -> None:
         json.dump(state, file)
         file.flush()
         os.fsync(file.fileno())
-
-
-def sha256(path: Path) -> str:
-    """Digest of a file's content."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def read_state(folder: Path) -> dict[str, Any]:

@@ -50,6 +50,14 @@ def save_model(
     draft.replace(path)
 
 
+def config_from_json(fields: dict[str, Any]) -> ViTConfig:
+    """Make the configuration whose fields save_model wrote."""
+    fields = dict(fields)
+    if isinstance(fields["img_size"], list):  # JSON's pair
+        fields["img_size"] = tuple(fields["img_size"])
+    return ViTConfig(**fields)
+
+
 def load_model(
     path: str | Path = BOOK_WEIGHTS,
 ) -> tuple[VisionTransformer, dict[str, Any]]:
@@ -75,10 +83,7 @@ def load_model(
         with safe_open(path, "pt") as file:
             notes = {k: json.loads(v) for k, v in file.metadata().items()}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        config = notes["config"]
-        if isinstance(config["img_size"], list):
-            config["img_size"] = tuple(config["img_size"])
-        model = VisionTransformer(ViTConfig(**config))
+        model = VisionTransformer(config_from_json(notes["config"]))
         model.load_state_dict({k: v.float() for k, v in state.items()})
     except (
         AttributeError, KeyError, RuntimeError, SafetensorError, TypeError,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from vitlib._modes import in_eval_mode
 from vitlib.model import VisionTransformer
 
 
@@ -38,9 +39,7 @@ def stream(
             "model and images must be on one device; got "
             f"{home} and {images.device}"
         )
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
+    with in_eval_mode(model):
         x, rel_pos = model.embed(images), model.relative()
         for block in model.blocks:
             x, weights = block(x, need_weights=True, rel_pos=rel_pos)
@@ -48,6 +47,3 @@ def stream(
                 reduce_layer(weights)
             del weights  # before the next layer's are made
         return model.norm(x)
-    finally:
-        for module, mode in modes:
-            module.training = mode

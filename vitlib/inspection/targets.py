@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vitlib._checks import check_images
+from vitlib._modes import in_eval_mode
 from vitlib.model import VisionTransformer
 
 Target = int | Tensor | Callable[[Tensor], Tensor]
@@ -68,12 +69,8 @@ def eval_mode(model: VisionTransformer, images: Tensor) -> Iterator[None]:
     gh, gw = config.grid_size
     size = gh * config.patch_size, gw * config.patch_size
     check_images(images, config.in_chans, size)
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        yield model.eval()
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with in_eval_mode(model):
+        yield
 
 
 def score_of(

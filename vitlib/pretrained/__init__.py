@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from vitlib._checks import check_choice
-from vitlib.config import ViTConfig
 from vitlib.model import VisionTransformer
 from vitlib.positions import RESIZE_MODES
 from vitlib.pretrained._files import read_tensors
@@ -13,7 +12,7 @@ from vitlib.pretrained._fit import build, fit_head, infer_config
 from vitlib.pretrained.hub import fetch
 from vitlib.pretrained.layouts import detect, translate
 from vitlib.pretrained.registry import REGISTRY
-from vitlib.weights import BOOK_WEIGHTS
+from vitlib.weights import BOOK_WEIGHTS, config_from_json
 
 __all__ = ["load", "load_or_book"]
 
@@ -90,10 +89,7 @@ def load_file(
         notes: dict[str, Any] = {"layout": layout, "log": log}
         if layout == "vitlib":
             own = {key: json.loads(text) for key, text in metadata.items()}
-            fields = dict(own.pop("config"))
-            if isinstance(fields.get("img_size"), list):  # JSON's pair
-                fields["img_size"] = tuple(fields["img_size"])
-            config = ViTConfig(**fields)
+            config = config_from_json(own.pop("config"))
             notes |= own
         else:
             config, lines = infer_config(state, heads or num_heads)

@@ -1,7 +1,6 @@
 """Chapter 11: the file that belongs to a name, from the hub or the cache."""
 
 import contextlib
-import hashlib
 import itertools
 import json
 import os
@@ -9,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from vitlib._checks import check_choice
-from vitlib._download import cache_folder, watched
+from vitlib._download import cache_folder, sha256, watched
 from vitlib.pretrained.focus import prepare
 from vitlib.pretrained.registry import REGISTRY, Entry
 
@@ -76,14 +75,11 @@ def _check(path: Path, entry: Entry) -> None:
     """Compare a file with its SHA-256, where that is known; remove others."""
     if not entry.sha256:
         return
-    with path.open("rb") as file:
-        found = hashlib.sha256()
-        while block := file.read(1 << 20):
-            found.update(block)
-    if found.hexdigest() != entry.sha256:
+    found = sha256(path)
+    if found != entry.sha256:
         path.resolve().unlink()
         raise ValueError(
-            f"{path.name} of {entry.repo} had SHA-256 {found.hexdigest()}, "
+            f"{path.name} of {entry.repo} had SHA-256 {found}, "
             f"expected {entry.sha256}; it was removed"
         )
 
