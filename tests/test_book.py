@@ -20,7 +20,7 @@ COLAB = URL.replace(
     "https://github.com", "https://colab.research.google.com/github"
 )
 # Modules that serve every chapter.
-EVERYWHERE = {"plot", "results", "show"}
+EVERYWHERE = {"exercises", "plot", "results", "show"}
 
 
 def read(path):

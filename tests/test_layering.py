@@ -85,6 +85,10 @@ RANKS = {
     "plot.maps": 9,
     "plot.ranges": 9,
     "plot": 10,
+    "exercises._words": 0,
+    "exercises": 1,
+    "exercises.ch02": 9,
+    "exercises.ch05": 9,
     "": 11,  # vitlib/__init__.py
     "__main__": 14,
 }

@@ -8,6 +8,7 @@ from vitlib.attention import Attention, explicit_attention, fused_attention
 from vitlib.config import VARIANTS, ViTConfig
 from vitlib.counts import flops, parameter_counts
 from vitlib.encoder import Block, DropPath, Mlp
+from vitlib.exercises import check
 from vitlib.init import init_weights
 from vitlib.model import VisionTransformer, create_model
 from vitlib.patches import PatchEmbed, patchify, unpatchify
@@ -31,6 +32,7 @@ __all__ = [
     "PatchEmbed",
     "ViTConfig",
     "VisionTransformer",
+    "check",
     "combine_2d",
     "create_model",
     "explicit_attention",
