@@ -104,10 +104,8 @@ def _of_numbers(a: Tensor, b: Tensor, tolerance: float) -> str:
     if b.numel() == 1:
         return f"It is too {'large' if a > b else 'small'}."
     if b.ndim == 1 and b.numel() < 6:  # a few numbers, each an answer
-        good = torch.isclose(a, b, rtol=tolerance, atol=tolerance / 10)
-        places = ", ".join(
-            str(i + 1) for i in (~good).nonzero().flatten().tolist()
-        )
+        bad = ~torch.isclose(a, b, rtol=tolerance, atol=tolerance / 10)
+        places = ", ".join(str(i + 1) for i in range(len(b)) if bad[i])
         return f"Wrong at place {places} of {b.numel()}."
     if not a.isfinite().all() and b.isfinite().all():
         return "It holds NaN or infinity: is something divided by zero?"
@@ -117,9 +115,8 @@ def _of_numbers(a: Tensor, b: Tensor, tolerance: float) -> str:
         return "It is transposed: rows and columns are swapped."
     factor = ((a * b).sum() / (b * b).sum()).item()
     if math.isfinite(factor) and equal(a, factor * b, tolerance):
-        return (
-            f"It is right but for a factor of {factor:.4g}: look for a scale."
-        )
+        words = f"It is right but for a factor of {factor:.4g}"
+        return f"{words}: look for a scale."
     if equal(a - (a - b).mean(), b, tolerance):
         return "It is right but for a constant that is added."
     for axis in range(b.ndim):

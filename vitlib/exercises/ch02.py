@@ -80,8 +80,8 @@ EXERCISES = {
     "2": Exercise(
         asks="overlapping(images, patch_size, stride), which returns "
         "(B, N, C*P*P) in the order (c ph pw)",
-        hint="nn.functional.unfold cuts; its result has patches in the last "
-        "axis, where we want them in the middle.",
+        hint="With nn.functional.unfold the patches come in the last axis; we "
+        "want them in the middle.",
         right=overlapping,
         wrong={
             "The patches stand in the last axis, as unfold leaves them: "

@@ -102,8 +102,9 @@ def some_relations() -> list[tuple]:
 EXERCISES = {
     "2": Exercise(
         asks="causal(q, k, v), all (B, h, T, d), which returns the outputs",
-        hint="torch.ones(T, T).tril() is 1 where the column (the key) is "
-        "not after the row (the query). Minus infinity becomes weight 0.",
+        hint="With torch.ones(T, T).tril() you get 1 where the column (the "
+        "key) is not after the row (the query). Minus infinity becomes "
+        "weight 0.",
         right=causal,
         wrong={
             "Its mask is transposed: token i sees the tokens from i on.": (
