@@ -14,6 +14,7 @@ from torch import Tensor
 from vitlib._checks import check_choice, pair
 from vitlib._dataset import ImageDataset, normalize
 from vitlib._download import Unpack, cache_folder, obtain
+from vitlib._folder import image_folder
 from vitlib._formats import read_cifar, read_idx, unpack
 from vitlib._photographs import PHOTOGRAPHS, read_photograph
 from vitlib._sources import (
@@ -33,6 +34,7 @@ __all__ = [
     "PHOTOGRAPHS",
     "ImageDataset",
     "Statistics",
+    "image_folder",
     "load_cifar10",
     "load_fashion_mnist",
     "load_sample",
