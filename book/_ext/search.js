@@ -1,0 +1,24 @@
+// Sphinx adds this to its language_data.js: how a query is understood.
+
+// Words of a question that name no subject.
+const fillers = new Set([
+  "a", "an", "can", "did", "do", "does", "how", "i", "is", "it", "my",
+  "should", "the", "to", "vs", "we", "what", "when", "where", "which", "why",
+  "you",
+]);
+
+/**
+ * Split a query into the words to look for.
+ * @param {string} query what the reader typed
+ * @returns {string[]} its words without fillers, unless nothing else is left
+ */
+function splitQuery(query) {
+  const words = query.split(/[^\p{Letter}\p{Number}_]+/gu).filter(Boolean);
+  const named = words.filter((word) => !fillers.has(word.toLowerCase()));
+  return named.length ? named : words;
+}
+
+// A page from the file system may not read another one for its summary.
+if (location.protocol === "file:") {
+  DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+}
