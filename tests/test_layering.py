@@ -91,6 +91,7 @@ RANKS = {
     "exercises": 1,
     "exercises.ch02": 9,
     "exercises.ch05": 9,
+    "exercises.ch17": 9,
     "": 11,  # vitlib/__init__.py
     "__main__": 14,
 }
