@@ -4,24 +4,8 @@ Run by `make browser`, with the system's Chromium or Chrome; skipped without
 them, and without a built book.
 """
 
-import os
-import shutil
-from pathlib import Path
-
 import pytest
-
-sync_api = pytest.importorskip("playwright.sync_api")
-
-SITE = Path(__file__).resolve().parents[2] / "_build" / "html"
-PAGES = sorted(
-    path.relative_to(SITE).as_posix()
-    for folder in ("book", "notebooks")
-    for path in (SITE / folder).glob("*.html")
-)
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-FLAGS = ["--disable-gpu", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync", "--no-first-run"]
-WIDTHS = {"wide": 1280, "phone": 390}
+from built import PAGES, THEMES, WIDTHS
 
 # What a page must not have: formulas left as TeX or in error, and anything
 # that makes the whole page scroll sideways.
@@ -34,23 +18,10 @@ STATE = """() => ({
 })"""
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """Start the system's browser."""
-    path = next(filter(None, map(shutil.which, NAMES)), None)
-    if not path or not PAGES:
-        pytest.skip("needs Chromium or Chrome, and `make book` before")
-    flags = [*FLAGS, "--no-sandbox"] if os.getuid() == 0 else FLAGS
-    with sync_api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=path, args=flags)
-        yield browser
-        browser.close()
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", PAGES)
-def test_page(browser, name, width, theme):
+def test_page(browser, addresses, name, width, theme):
     page = browser.new_page(
         viewport={"width": WIDTHS[width], "height": 900}, color_scheme=theme
     )
@@ -62,7 +33,7 @@ def test_page(browser, name, width, theme):
         "console",
         lambda message: message.type == "error" and wrong.append(message.text),
     )
-    page.goto((SITE / name).as_uri())
+    page.goto(f"{addresses['file']}/{name}")
     page.wait_for_function(
         "!document.querySelector('.math:not(:has(mjx-container))')",
         timeout=20_000,
