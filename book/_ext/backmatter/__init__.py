@@ -14,9 +14,11 @@ import jinja2
 from sphinx.application import Sphinx
 
 from backmatter.api import api
+from backmatter.benchmarks import benchmarks
 from backmatter.crosswalk import crosswalk
+from backmatter.numbers import accuracy, measured
 
-PAGES = {"book/api", "book/crosswalk"}
+PAGES = {"book/api", "book/benchmarks", "book/crosswalk", "book/departures"}
 
 
 def fill(app: Sphinx, page: str, source: list[str]) -> None:
@@ -26,12 +28,21 @@ def fill(app: Sphinx, page: str, source: list[str]) -> None:
     repository = app.config.html_theme_options["repository_url"]
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
     source[0] = environment.from_string(source[0]).render(
+        accuracy=accuracy,
         api=lambda: api(repository),
+        benchmarks=lambda: benchmarks(repository),
         crosswalk=lambda: crosswalk(repository),
+        measured=measured,
     )
+
+
+def outdated(app: Sphinx, *_: object) -> set[str]:
+    """Have these pages written anew by every build."""
+    return PAGES & app.env.found_docs
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension."""
     app.connect("source-read", fill)
+    app.connect("env-get-outdated", outdated)
     return {"parallel_read_safe": True}

@@ -122,7 +122,7 @@ def heading(module: Unit) -> list[str]:
 
 def api(repository: str) -> str:
     """Write all public modules, in the order of the chapters."""
-    modules = [list(units(file)) for file in public_modules()]
+    modules = [units(file) for file in public_modules()]
     modules.sort(key=lambda found: (chapter_of(found[0]), found[0].module))
     lines: list[str] = []
     for module, *named in modules:

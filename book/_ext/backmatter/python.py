@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -40,14 +40,15 @@ def words(node: ast.AST, lines: list[str]) -> str:
     return "\n\n".join(filter(None, found))
 
 
-def units(file: Path) -> Iterator[Unit]:
-    """Yield a file's module, then its public functions and classes."""
+@cache
+def units(file: Path) -> list[Unit]:
+    """Return a file's module, then its public functions and classes."""
     source = file.read_text("utf-8")
     tree, lines = ast.parse(source), source.splitlines()
     parts = file.relative_to(ROOT).with_suffix("").parts
     module = ".".join(parts).removesuffix(".__init__")
     text = ast.get_docstring(tree) or ""
-    yield Unit(module, "", tree, file, (1, len(lines)), text)
+    found = [Unit(module, "", tree, file, (1, len(lines)), text)]
     for node in tree.body:
         if not isinstance(node, Definition) or node.name.startswith("_"):
             continue
@@ -56,7 +57,8 @@ def units(file: Path) -> Iterator[Unit]:
             first -= 1
         text = words(node, lines[first - 1 : node.end_lineno])
         where = (first, node.end_lineno)
-        yield Unit(module, node.name, node, file, where, text)
+        found.append(Unit(module, node.name, node, file, where, text))
+    return found
 
 
 def public_modules() -> list[Path]:
