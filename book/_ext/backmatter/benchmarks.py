@@ -67,7 +67,7 @@ def study_row(arm: dict[str, Any]) -> dict[str, str]:
 def table(rows: Rows) -> list[str]:
     """Write rows as a table of Markdown."""
     columns = list(dict.fromkeys(key for row in rows.values() for key in row))
-    lines = [f"| {' | '.join(['', *columns])} |"]
+    lines = [f"| {' | '.join(['what', *columns])} |"]
     lines += ["|---" * (len(columns) + 1) + "|"]
     for name, row in rows.items():
         cells = [name, *(row.get(key, "") for key in columns)]
@@ -117,13 +117,10 @@ def title_of(name: str) -> str:
 def machine(data: dict[str, Any]) -> str:
     """Say when and on what a file was measured."""
     about = data["machine"]
-    versions = "; " + ", ".join(
-        f"{k} {v}" for k, v in about["versions"].items()
-    )
     rest = {k: v for k, v in about.items() if isinstance(v, (str, int))}
-    what = [f"{k}: {v}" for k, v in rest.items() if k not in {"date", "cpu"}]
-    machine = "; ".join([about["cpu"], *what, *versions])
-    return f"Measured on {about['date']}: {machine}."
+    what = [f"{k} {v}" for k, v in about["versions"].items()]
+    what += [f"{k}: {v}" for k, v in rest.items() if k not in {"date", "cpu"}]
+    return f"Measured on {about['date']}: {'; '.join([about['cpu'], *what])}."
 
 
 def readers(name: str) -> list[str]:
@@ -156,7 +153,7 @@ def describe(file: Path, repository: str) -> list[str]:
     about = data.get("about") or data.get("what") or ""
     here = f"{repository}/blob/main"
     links = [
-        f"[script]({here}/experiments/{name}.py)",
+        f"[Script]({here}/experiments/{name}.py)",
         f"[all numbers]({here}/results/{name}.json)",
         *readers(name),
     ]

@@ -25,12 +25,12 @@ def spread(values: list[float]) -> str:
     """Write the mean of some runs, and their standard deviation."""
     if len(values) == 1:
         return number(values[0])
-    return f"{number(mean(values))} ± {stdev(values):.1g}"
+    return f"{number(mean(values))}\u00a0±\u00a0{stdev(values):.1g}"
 
 
 def percent(shares: list[float]) -> str:
     """Write the mean of some shares of 1 in percent, and their spread."""
-    ends = f" ± {100 * stdev(shares):.1f}" if len(shares) > 1 else ""
+    ends = f"\u00a0±\u00a0{100 * stdev(shares):.1f}" if len(shares) > 1 else ""
     return f"{100 * mean(shares):.1f}{ends}"
 
 
