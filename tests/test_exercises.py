@@ -37,7 +37,7 @@ def test_an_exercise_is_told_in_full(name):
     one = EXERCISES[name]
     assert 2 <= len(one.wrong) <= 6
     for words in (one.hint, *one.wrong):
-        assert re.fullmatch(r"[A-Z].{20,}\.", words), words
+        assert re.fullmatch(r"[A-Z].{15,}[.?]", words), words
         assert len(words) < 240
     assert repr(vitlib.check(name)) == f"{name} asks for {one.asks}"
     assert repr(vitlib.check(name, hint=True)) == f"{name}, hint: {one.hint}"

@@ -89,9 +89,7 @@ RANKS = {
     "plot": 10,
     "exercises._words": 0,
     "exercises": 1,
-    "exercises.ch02": 9,
-    "exercises.ch05": 9,
-    "exercises.ch17": 9,
+    **{f"exercises.ch{n:02}": 9 for n in range(1, 18)},
     "": 11,  # vitlib/__init__.py
     "__main__": 14,
 }

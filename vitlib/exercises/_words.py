@@ -65,6 +65,8 @@ def differences(found: Any, expected: Any, tolerance: float) -> str:
         return "It returns None: is a return missing?"
     if isinstance(expected, dict):
         return _of_dicts(found, expected, tolerance)
+    if isinstance(expected, bool):
+        return f"It gives {found}, where {expected} is right."
     a, b = as_tensor(found), as_tensor(expected)
     if a is None or b is None:
         kinds = [type(value).__name__ for value in (found, expected)]
