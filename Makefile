@@ -28,7 +28,7 @@ echo "No Python 3.10 to 3.13 with venv found. Install one" \
 endef
 INSTALL := -m pip --disable-pip-version-check install
 
-.PHONY: help book weights test run lint peers browser clean
+.PHONY: help book weights test run lint versions peers browser clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' \
@@ -73,6 +73,19 @@ test: weights ## unit tests, hygiene, then every notebook by nbval
 
 run: weights ## execute every notebook and store its outputs
 	@$(PY) tools/nb.py run
+
+# With what pyproject.toml allows: PACKAGES=oldest or newest. The tests of the
+# book itself need its exact versions and stay out.
+versions: ## the package's tests with the oldest or newest allowed packages
+	$(call MAKE_VENV,.venv-versions)
+	.venv-versions/bin/python $(INSTALL) -q uv
+	.venv-versions/bin/uv pip install --python .venv-versions/bin/python \
+	  --no-build -r pyproject.toml --extra book --extra test --resolution \
+	  $(if $(filter oldest,$(PACKAGES)),lowest-direct,highest)
+	.venv-versions/bin/python $(INSTALL) -q --no-deps --no-build-isolation -e .
+	.venv-versions/bin/python -m pytest -n 2 --dist loadfile \
+	  $(addprefix --ignore=tests/,peers browser) \
+	  --ignore-glob='tests/test_[bn]*' --ignore=tests/test_project.py tests
 
 lint: .venv/ready ## ruff, and the state of the notebooks
 	$(PY) -m ruff check $(CODE)
