@@ -82,6 +82,7 @@ RANKS = {
     "pretrained.layouts": 1,
     "plot._style": 7,
     "plot.charts": 8,
+    "plot.diagrams": 0,
     "plot.pictures": 8,
     "plot.gallery": 9,
     "plot.maps": 9,

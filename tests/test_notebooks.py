@@ -34,6 +34,9 @@ def test_chapter(path):
     assert not found, "\n".join(found)
 
 
+DIAGRAM = '<svg xmlns="http://www.w3.org/2000/svg" class="vit-diagram"></svg>'
+
+
 def printed(text):
     """Return the output of a print."""
     return [new_output("stream", name="stdout", text=text)]
@@ -43,6 +46,11 @@ def picture(size=100):
     """Return the output of a figure of so many bytes."""
     data = base64.b64encode(bytes(size)).decode()
     return [new_output("display_data", data={"image/png": data})]
+
+
+def drawing():
+    """Return the output of a diagram."""
+    return [new_output("display_data", data={"image/svg+xml": DIAGRAM})]
 
 
 def good_notebook():
@@ -59,7 +67,7 @@ def good_notebook():
         new_code_cell("torch.testing.assert_close(1, 1)"),
         new_code_cell(
             "plot()\nplt.show()",
-            outputs=picture(),
+            outputs=[*picture(), *drawing()],
             metadata={"mystnb": {"image": {"alt": ALT}}},
         ),
         new_code_cell(
@@ -165,6 +173,23 @@ def stderr_kept(nb):
 def svg_kept(nb):
     svg = new_output("display_data", data={"image/svg+xml": "<svg/>"})
     nb.cells[2].outputs += [svg]
+
+
+@fault("output of type image/svg+xml")
+def figure_as_svg(nb):
+    data = {"image/svg+xml": '<svg><g class="vit-diagram"/></svg>'}
+    nb.cells[2].outputs += [new_output("display_data", data=data)]
+
+
+@fault("alt text ''")
+def diagram_without_alt(nb):
+    nb.cells[2].outputs += drawing()
+
+
+@fault("image of ")
+def heavy_diagram(nb):
+    data = {"image/svg+xml": DIAGRAM + " " * 150_000}
+    nb.cells[5].outputs = [new_output("display_data", data=data)]
 
 
 @fault("output of type application/vnd.jupyter.widget-view+json")
