@@ -13,12 +13,14 @@ from typing import Any
 import jinja2
 from sphinx.application import Sphinx
 
-from backmatter.api import api
+from backmatter.api import api, differs
 from backmatter.benchmarks import benchmarks
+from backmatter.cite import apa, bibtex
 from backmatter.crosswalk import crosswalk
-from backmatter.numbers import accuracy, measured
+from backmatter.numbers import accuracy, measured, printed
 
-PAGES = {"book/api", "book/benchmarks", "book/crosswalk", "book/departures"}
+NAMES = "api benchmarks cite crosswalk departures"
+PAGES = {f"book/{name}" for name in NAMES.split()}
 
 
 def fill(app: Sphinx, page: str, source: list[str]) -> None:
@@ -29,10 +31,14 @@ def fill(app: Sphinx, page: str, source: list[str]) -> None:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
     source[0] = environment.from_string(source[0]).render(
         accuracy=accuracy,
+        apa=apa,
+        bibtex=bibtex,
         api=lambda: api(repository),
         benchmarks=lambda: benchmarks(repository),
         crosswalk=lambda: crosswalk(repository),
+        differs=differs,
         measured=measured,
+        printed=printed,
     )
 
 

@@ -131,3 +131,15 @@ def api(repository: str) -> str:
         for unit in named:
             lines += describe(unit, repository)
     return "\n".join(lines)
+
+
+def differs() -> str:
+    """List what docstrings say after "Differs:", from which function."""
+    found = []
+    for unit in (unit for file in public_modules() for unit in units(file)):
+        for paragraph in re.split(r"\n\s*\n", unit.text):
+            text = " ".join(paragraph.split())
+            if text.startswith("Differs: "):
+                link = f"[`{unit.name or unit.module}`](#{anchor(unit)})"
+                found.append(f"- {link}: {escape(text[9:])}")
+    return "\n".join(found)

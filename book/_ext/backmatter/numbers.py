@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+from functools import cache
 from statistics import mean, median, stdev
 from typing import Any
+
+import nbformat
 
 from backmatter.python import ROOT
 
@@ -85,3 +89,35 @@ def measured(name: str, *path: str | int) -> str:
     if text := cell(value, data):
         return text
     raise ValueError(f"{path} of results/{name}.json is no number")
+
+
+@cache
+def outputs(chapter: int) -> list[str]:
+    """Return the lines that a chapter's cells printed, spaces made single."""
+    (file,) = (ROOT / "notebooks").glob(f"{chapter:02}_*.ipynb")
+    cells = nbformat.read(file, as_version=4).cells
+    found = [
+        out.get("text", "") for c in cells for out in c.get("outputs", [])
+    ]
+    return [" ".join(line.split()) for line in "\n".join(found).splitlines()]
+
+
+def printed(chapter: int, line: str, nth: int | None = None) -> str:
+    """Return what stands at the three points of a line that a chapter prints.
+
+    Args:
+        chapter: its number.
+        line: as it is printed, such as "ignore ... px"; a star stands for
+            anything.
+        nth: which of several such lines, from 0; there must be one if None.
+
+    Raises:
+        ValueError: if the chapter's stored outputs have no such line, or
+            several that differ.
+    """
+    pattern = re.escape(line).replace(r"\.\.\.", "(.+?)").replace(r"\*", ".*")
+    matches = [re.fullmatch(pattern, output) for output in outputs(chapter)]
+    found = [match.group(1) for match in matches if match]
+    if not found or (nth is None and len(set(found)) > 1):
+        raise ValueError(f"chapter {chapter} prints {line!r}: {found}")
+    return found[nth or 0]
