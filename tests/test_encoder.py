@@ -50,6 +50,7 @@ def random_block(**options):
 
 @pytest.mark.parametrize("norm_first", [True, False])
 def test_equals_torchs_encoder_layer(norm_first):
+    """Eq. 2 and 3."""
     block = random_block(norm_first=norm_first)
     x = torch.randn(2, 5, 16)
     out, weights = block(x)
@@ -63,6 +64,7 @@ def test_layer_norm_uses_the_released_eps():
 
 
 def test_the_mlp_works_on_each_token_alone():
+    """Eq. 3."""
     torch.manual_seed(0)
     mlp, x = Mlp(16, 64), torch.randn(2, 5, 16)
     changed = x.clone()

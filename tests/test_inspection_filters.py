@@ -36,6 +36,7 @@ def by_numpy(rows):
 
 @pytest.mark.parametrize(("D", "C", "P"), SHAPES)
 def test_equals_eigenvectors_of_the_covariance(D, C, P):
+    """Figure 7, left."""
     rows = draw(D, C, P)
     pictures, explained = principal_components(rows, C)
     K = min(D - 1, C * P * P)

@@ -110,6 +110,7 @@ def largest_flow(edges, source, sink):
 @pytest.mark.parametrize("share", [0.5, 0.0, 1.0, 0.3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_rollout_equals_the_paper_in_numpy(share, dtype):
+    """Figure 6 and Appendix D.8, after Abnar & Zuidema 2020."""
     layers = draw(dtype=dtype)
     found = rollout(layers, residual=share)
     expected = numpy_rollout(layers, share)

@@ -61,6 +61,7 @@ def name_of(r, c, y, x):
 
 @pytest.mark.parametrize("grid", GRIDS)
 def test_similarity_equals_loops(grid):
+    """Figure 7, centre."""
     table = noise(grid)
     tiles = position_similarity(table, grid)
     assert np.allclose(tiles, similarity_by_loops(table, grid), atol=1e-12)
@@ -219,6 +220,7 @@ def test_spectrum_equals_the_sum_written_out(grid):
 @pytest.mark.parametrize("grid", [(12, 12), (9, 12)])
 @pytest.mark.parametrize("cycles", [(0, 3), (2, 0), (2, 3), (4, 6), (0, 6)])
 def test_a_planted_sinusoid_is_found_at_its_frequency(grid, cycles):
+    """Appendix D.4 sees sinusoids; would we?"""
     y, x = torch.meshgrid(
         *(torch.arange(float(n)) for n in grid), indexing="ij"
     )

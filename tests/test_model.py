@@ -83,6 +83,7 @@ def test_every_variant_has_a_count():
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_exact_parameter_counts(name):
+    """Table 1, exactly."""
     with torch.device("meta"):
         model = VisionTransformer(VARIANTS[name])
     with_head, without = COUNTS[name]
@@ -93,6 +94,7 @@ def test_exact_parameter_counts(name):
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_the_closed_form_counts_every_option(options):
+    """Table 1, by formula."""
     model = tiny(**options)
     counts = parameter_counts(model.config)
     assert sum(counts.values()) == count(model)
@@ -148,6 +150,7 @@ def test_the_state_dict_carries_timms_names():
 
 
 def test_eq_1_to_4_by_hand():
+    """Eq. 1 to 4, written out."""
     model = tiny()
     x = model.patch_embed(images())
     x = torch.cat([model.cls_token.expand(2, 1, 16), x], dim=1)
@@ -167,6 +170,7 @@ def test_avg_reads_the_patches_only():
 
 
 def test_the_tanh_layer_stands_before_the_head():
+    """The MLP head of Figure 1, at pre-training."""
     model = tiny(representation_size=24)
     tokens, _ = model.forward_features(images())
     fc = model.pre_logits.fc
@@ -202,6 +206,7 @@ def test_fixed_and_split_positions_leave_the_class_token_alone(kind):
 
 
 def test_positions_are_added_after_the_class_token_joins():
+    """Eq. 1."""
     model = tiny()
     x = torch.zeros(1, 7, 16)
     assert torch.equal(model._add_positions(x), model.pos_embed)

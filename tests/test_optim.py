@@ -80,6 +80,7 @@ def test_adamw_is_torchs_own_with_both_groups():
 
 
 def test_adam_decays_everything_through_the_gradient():
+    """Not what the decay of Table 3 means."""
     model = nn.Linear(1, 1)
     with torch.no_grad():
         model.weight.fill_(5.0)

@@ -12,6 +12,7 @@ SIZES = [(1, 8, 8, 4), (3, 8, 12, 4), (2, 6, 4, 1), (3, 14, 28, 14)]
 
 @pytest.mark.parametrize(("channels", "height", "width", "patch"), SIZES)
 def test_shape_and_inverse(channels, height, width, patch):
+    """Section 3.1: x becomes x_p, and back."""
     images = torch.randn(2, channels, height, width)
     patches = patchify(images, patch)
     count = (height // patch) * (width // patch)
@@ -36,6 +37,7 @@ def test_keeps_dtype_and_takes_strided_images():
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_equals_the_strided_convolution(bias):
+    """Eq. 1: the projection x_p E."""
     torch.manual_seed(0)
     conv = nn.Conv2d(3, 32, 4, 4, bias=bias)
     embed = PatchEmbed((8, 12), 4, 3, 32, bias=bias)

@@ -16,6 +16,7 @@ from vitlib.positions import (
 
 
 def test_combine_puts_the_rows_half_first():
+    """Appendix D.4, the second kind of Table 8."""
     rows, columns = torch.randn(2, 3), torch.randn(4, 3)
     table = combine_2d(rows, columns)
     assert table.shape == (8, 6)
@@ -58,6 +59,7 @@ def test_sincos_of_a_width_that_four_does_not_divide_is_refused():
 
 
 def test_relative_looks_up_query_minus_key():
+    """Appendix D.4, the third kind of Table 8."""
     table = torch.arange(7.0)[:, None]  # offsets -3..3 of T = 4
     out = relative_positions(table)
     assert out.shape == (4, 4, 1)

@@ -7,6 +7,7 @@ from vitlib.tokens import pool, prepend_token
 
 
 def test_the_token_comes_first_and_the_patches_follow():
+    """Eq. 1: x_class stands in front."""
     x, token = torch.randn(3, 5, 8), torch.randn(1, 1, 8)
     out = prepend_token(x, token)
     assert out.shape == (3, 6, 8)
@@ -21,12 +22,14 @@ def test_the_gradient_of_the_token_sums_over_the_batch():
 
 
 def test_token_takes_component_zero():
+    """Eq. 4: component 0."""
     x = torch.randn(3, 6, 8)
     assert torch.equal(pool(x, "token"), x[:, 0])
 
 
 @pytest.mark.parametrize("prefix", [0, 1])
 def test_avg_is_the_mean_over_patches_only(prefix):
+    """Appendix D.3."""
     x = torch.randn(3, 6, 8)
     expected = sum(x[:, i] for i in range(prefix, 6)) / (6 - prefix)
     torch.testing.assert_close(pool(x, "avg", prefix), expected)
