@@ -15,6 +15,18 @@ from vitlib.inspection._weights import check_weights, prefix_of
 CLASS_TOKEN = ("renormalise", "ignore")
 
 
+def grid_gaps(
+    grid_size: tuple[int, int], device: torch.device | None = None
+) -> tuple[Tensor, Tensor]:
+    """Count the rows and columns between all patches, (N, N) each."""
+    rows, columns = (torch.arange(n, device=device) for n in grid_size)
+    places = torch.cartesian_prod(rows, columns)  # (N, 2)
+    down, across = (
+        (place[:, None] - place[None]).abs() for place in places.unbind(dim=1)
+    )
+    return down, across
+
+
 def pixel_distances(grid_size: tuple[int, int], patch_size: int) -> Tensor:
     """Measure the distances between the centres of all patches.
 
@@ -28,10 +40,8 @@ def pixel_distances(grid_size: tuple[int, int], patch_size: int) -> Tensor:
         (N, N) in pixels, float64.
     """
     check_positive(patch_size=patch_size)
-    rows, columns = pair(grid_size, "grid_size")
-    places = torch.cartesian_prod(torch.arange(rows), torch.arange(columns))
-    gaps = (places[:, None] - places[None]).double() * patch_size
-    return gaps.square().sum(dim=-1).sqrt()  # (N, N)
+    down, across = grid_gaps(pair(grid_size, "grid_size"))
+    return torch.hypot(down.double(), across.double()) * patch_size
 
 
 def uniform_distance(
