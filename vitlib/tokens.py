@@ -1,7 +1,7 @@
 """Chapter 3: the class token, and how a sequence becomes one vector.
 
-Dosovitskiy et al. 2021 (arXiv:2010.11929), Eq. 1 and 4, Appendix D.3, Figure 9.
-The token is BERT's (Devlin et al. 2019, arXiv:1810.04805).
+Dosovitskiy et al. 2021 (arXiv:2010.11929), Eq. 1 and 4, Appendix D.3 and
+Figure 9. The token is BERT's (Devlin et al. 2019, arXiv:1810.04805).
 """
 
 from einops import reduce, repeat
