@@ -1,9 +1,10 @@
-"""From the paper to the book: which places treat which part of it.
+r"""From the paper to the book: which places treat which part of it.
 
 A marker is a reference as one writes it: "Eq. 2", "Equations 5 to 8", "Table
 8", "Figures 7 and 11", "Appendix D.3". It counts for Dosovitskiy et al. 2021
 unless the paragraph named another paper last. Numbers with a point, as in
-Figure 2.1, are the book's own. Markers stand in chapters (they name the
+Figure 2.1, are the book's own; an equation shown with the paper's number has
+a whole one, as in \tag{2}. Markers stand in chapters (they name the
 section), in the docstrings and comments of public functions, and in those of
 tests.
 """
@@ -44,7 +45,6 @@ class Section(NamedTuple):
     """A part of a chapter that names a place of the paper."""
 
     file: str
-    chapter: str
     heading: str  # empty for what stands before the first heading
 
 
@@ -81,29 +81,33 @@ def sections(file: Path) -> Iterator[tuple[Section, str]]:
     cells = nbformat.read(file, as_version=4).cells
     text = "\n\n".join(c.source for c in cells if c.cell_type == "markdown")
     parts = re.split(r"^#{1,3} (.+)$", text, flags=re.MULTILINE)
-    title = parts[1].strip()
     for i in range(1, len(parts), 2):
         heading = "" if i == 1 else parts[i].strip()
-        section = Section(file.name, title, heading)
+        section = Section(file.name, heading)
         yield section, f"{heading}\n\n{parts[i + 1]}"
 
 
 def sections_by_place() -> dict[str, list[Section]]:
     """Return, for each place, one section of each chapter that names it.
 
-    The first that does, unless that is only the chapter's opening.
+    The first that shows the equation, else the first that names the place,
+    and the chapter's opening only where nothing else does.
     """
-    found: dict[str, dict[str, Section]] = {}
+    found: dict[str, dict[str, tuple[int, Section]]] = {}
     for file in sorted((ROOT / "notebooks").glob("*.ipynb")):
         for section, text in sections(file):
             if section.heading in ECHOES:
                 continue
-            for place in markers(text):
+            shown = {f"Eq. {n}" for n in re.findall(r"\\tag\{(\d+)\}", text)}
+            for place in shown.union(markers(text)):
+                rank = (place in shown) + bool(section.heading)
                 chapters = found.setdefault(place, {})
-                known = chapters.get(file.name)
-                if known is None or not known.heading:
-                    chapters[file.name] = section
-    return {place: list(by.values()) for place, by in found.items()}
+                if rank > chapters.get(file.name, (-1,))[0]:
+                    chapters[file.name] = rank, section
+    return {
+        place: [section for _, section in chapters.values()]
+        for place, chapters in found.items()
+    }
 
 
 def units_by_place(files: list[Path], prefix: str = "") -> dict[str, list]:
@@ -132,11 +136,12 @@ def slug(heading: str) -> str:
 
 def link(section: Section) -> str:
     """Link to a section of a chapter."""
-    chapter = section.chapter.replace(". ", ".\u00a0", 1)
+    words = f"Chapter\u00a0{int(section.file[:2])}"
     address = f"../notebooks/{section.file}"
-    if not section.heading:
-        return f"[{chapter}]({address})"
-    return f"[{chapter}: {section.heading}]({address}#{slug(section.heading)})"
+    if section.heading:
+        words += f": {section.heading}"
+        address += f"#{slug(section.heading)}"
+    return f"[{words}]({address})"
 
 
 def entry(place: str, rows: dict[str, list[str]]) -> list[str]:
@@ -176,5 +181,6 @@ def crosswalk(repository: str) -> str:
 
 def test_words(unit: Unit) -> str:
     """Read the name of a test as the sentence that it is."""
-    name = unit.name or unit.file.stem
-    return name.removeprefix("test_").replace("_", " ")
+    if not unit.name:
+        return f"all of {unit.file.name}"
+    return unit.name.removeprefix("test_").replace("_", " ")
