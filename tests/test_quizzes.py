@@ -9,7 +9,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 QUIZZES = sorted((ROOT / "book").glob("quiz_*.md"))
 OPTION = re.compile(
-    r"<details>\n<summary>([A-D])\. (.+)</summary>\n\n"
+    r"<details>\n<summary>([A-D])\. ([^\n]+)</summary>\n\n"
     r"\*\*(Right|No)\.\*\* (.+?)\n\n</details>\n",
     re.DOTALL,
 )
@@ -42,7 +42,7 @@ def faults(text):
             options
         ):
             found.append(f"{number}: options {letters}")
-        if "?" not in question and not question.rstrip().endswith('."'):
+        if "?" not in question:
             found.append(f"{number}: nothing is asked")
         right = [letter for letter, _, word, _ in options if word == "Right"]
         rights += right
