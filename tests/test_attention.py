@@ -38,6 +38,33 @@ def test_rows_of_the_weights_sum_to_one():
     assert_close(weights.sum(dim=-1), torch.ones(2, 4, 6))
 
 
+@pytest.mark.parametrize("tokens", [1, 6, 197, 1100])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("relative", [False, True])
+def test_weights_in_the_logits_place_are_the_same(tokens, dtype, relative):
+    q, k, v = random_heads(tokens=tokens)[:, :1, :2].to(dtype)
+    rel_pos = torch.randn(tokens, tokens, 8) if relative else None
+    given = [t.clone() for t in (q, k, v)]
+    in_place = explicit_attention(q, k, v, rel_pos)
+    for one, other in zip((q, k, v), given, strict=True):
+        assert torch.equal(one, other)
+    apart = explicit_attention(q.clone().requires_grad_(), k, v, rel_pos)
+    for one, other in zip(in_place, apart, strict=True):
+        assert not one.requires_grad
+        assert other.requires_grad
+        assert torch.equal(one, other)
+
+
+def test_gradients_equal_the_fused_paths():
+    found = []
+    for way in (explicit_attention, fused_attention):
+        heads = random_heads().requires_grad_()
+        out = way(*heads)
+        (out[0] if isinstance(out, tuple) else out).square().sum().backward()
+        found.append(heads.grad)
+    assert_close(*found)
+
+
 @pytest.mark.parametrize("relative", [False, True])
 def test_explicit_equals_fused(relative):
     q, k, v = random_heads()

@@ -14,8 +14,10 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from vitlib import VisionTransformer, ViTConfig
 from vitlib.inspection import (
+    Rollout,
     attention_distance,
     class_token_share,
+    layer_matrix,
     pixel_distances,
     stream,
     uniform_distance,
@@ -419,33 +421,61 @@ class Peak(TorchDispatchMode):
         return out
 
 
-def test_peak_memory_is_that_of_one_layer():
-    """Logits and weights of one layer; results; no more for more layers."""
-    changes = {"img_size": 48, "in_chans": 1, "embed_dim": 4}
+def most_bytes(job):
+    """The most bytes alive in what a job makes, and what it returns."""
+    with torch.no_grad(), Peak() as peak:
+        out = job()
+    return peak.most, out
+
+
+def read_all(model, images, *, rolled):
+    """One pass for the distances of all layers, and the rollout if asked."""
+    found, grid = [], model.config.grid_size
+
+    def measure(weights):
+        found.append(attention_distance(weights, grid, 4))
+
+    stream(model, images, measure, *[Rollout()] * rolled)
+    return found
+
+
+@pytest.mark.parametrize("pos_embed", ["1d", "relative"])
+def test_peak_memory_is_the_pass_one_layer_and_the_results(pos_embed):
+    """What is read costs one layer's weights, whatever the depth."""
     images = torch.randn(8, 1, 48, 48)
-    layer = 8 * 2 * 145**2 * 4  # bytes of one layer's weights, T = 145
-    peaks, kept = {}, []
+    matrix = 8 * 145**2 * 4  # bytes of (B, T, T), T = 145
+    layer = 6 * matrix  # (B, h, T, T)
+    changes = {"img_size": 48, "in_chans": 1, "embed_dim": 24, "num_heads": 6}
+    spent = {}
     for depth in (1, 8):
-        model, found = build(depth=depth, **changes), []
-        with Peak() as peak:
-            stream(
-                model,
-                images,
-                lambda w, f=found: f.append(
-                    attention_distance(w, (12, 12), 4)
-                ),
-            )
-        peaks[depth] = peak.most / layer
-    assert 2 < peaks[1] < 2.25
-    assert peaks[8] < peaks[1] + 0.01
-    weights = draw(145, B=8, h=2, dtype=torch.float32)
-    with Peak() as peak:
-        attention_distance(weights, (12, 12), 4)
-    assert peak.most / layer < 1.5  # itself, and no second one
-    with Peak() as peak:  # the measure sees what a list of all would take
-        kept = model.forward_features(images, need_weights=True)[1]
+        model = build(depth=depth, pos_embed=pos_embed, **changes)
+        alone, _ = most_bytes(partial(model.forward_features, images))
+        read = partial(read_all, model, images)
+        distance, found = most_bytes(partial(read, rolled=False))
+        assert len(found) == depth
+        both, _ = most_bytes(partial(read, rolled=True))
+        spent[depth] = distance - alone, both - alone
+    if pos_embed == "1d":  # else two of the size: logits and what is added
+        assert 0.5 * layer < spent[8][0] < 1.2 * layer
+        assert spent[8][1] < 1.2 * layer + 2 * matrix
+    assert spent[8][0] < spent[1][0] + 0.02 * layer
+    assert spent[8][1] < spent[1][1] + 1.02 * matrix  # the layers below
+    # the measure sees what a list of all would take
+    keep = partial(model.forward_features, images, need_weights=True)
+    most, (_, kept) = most_bytes(keep)
     assert len(kept) == 8
-    assert peak.most / layer > 8
+    assert most > 8 * layer
+
+
+def test_reading_weights_makes_no_second_of_their_size():
+    weights = draw(145, B=8, h=6, dtype=torch.float32)
+    for read in (
+        partial(attention_distance, grid_size=(12, 12), patch_size=4),
+        partial(class_token_share, grid_size=(12, 12)),
+        layer_matrix,
+    ):
+        # views count as the weights themselves: those, and less than half
+        assert most_bytes(partial(read, weights))[0] < 1.5 * weights.nbytes
 
 
 @pytest.mark.parametrize(

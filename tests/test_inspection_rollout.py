@@ -433,6 +433,7 @@ BAD = [
     ("other T", lambda w: [w[0], draw(T=6)[0]], "same B and T; got 2 and 5"),
     ("other B", lambda w: [w[0], w[1][:1]], "2 and 5, then 1 and 5"),
     ("device", lambda w: [w[0], w[1].to("meta")], "cpu and meta"),
+    ("meta first", lambda w: [w[0].to("meta"), w[1]], "must hold numbers"),
     ("NaN", lambda w: [w[0], w[1] * float("nan")], "NaN"),
     ("integers", lambda w: [w[0].long()], "floating point"),
 ]
@@ -461,6 +462,9 @@ def test_refuses(function, break_it, message):
         (lambda w: flow(w, (5,)), r"from 0 to 4; got \[5\]"),
         (lambda w: flow(w, (-1,)), r"got \[-1\]"),
         (lambda w: flow(w, ()), r"got \[\]"),
+        (lambda w: flow(w, (True,)), r"from 0 to 4; got \[True\]"),
+        (lambda w: flow(w, (0, 0.5)), r"from 0 to 4; got \[0, 0.5\]"),
+        (lambda w: flow(w, ("0",)), r"from 0 to 4; got \['0'\]"),
     ],
 )
 def test_refuses_options(call, message):

@@ -436,6 +436,19 @@ def test_evaluation_restores_the_mode(mode):
     assert {module.training for module in model.modules()} == {mode}
 
 
+@pytest.mark.parametrize("function", [evaluate, predict])
+def test_evaluation_restores_each_module_whatever_happens(function):
+    model = vit().train()
+    model.blocks[0].eval()
+    before = [module.training for module in model.modules()]
+    function(model, images(), **STATS)
+    assert [module.training for module in model.modules()] == before
+    model.register_forward_hook(lambda *call: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        function(model, images(), **STATS)
+    assert [module.training for module in model.modules()] == before
+
+
 def test_the_small_cnn():
     model = SmallCNN(in_chans=2, num_classes=5, width=4)
     logits = model(torch.randn(3, 2, 9, 11))

@@ -16,7 +16,7 @@ from vitlib.data import normalize
 from vitlib.inspection import uniform_distance
 from vitlib.model import VisionTransformer
 from vitlib.pretrained import load
-from vitlib.pretrained.registry import REGISTRY
+from vitlib.pretrained.registry import resize_mode
 
 SEED = 0  # of the untrained control
 
@@ -74,8 +74,7 @@ def _model(
     with reading():
         model, notes = load(name)
     if img_size is not None:
-        mode = REGISTRY[name].mode if name in REGISTRY else "bicubic"
-        model = model.resized(img_size, mode)
+        model = model.resized(img_size, resize_mode(name))
     if model.config.in_chans not in MODES:
         raise ValueError(
             f"{name} takes {model.config.in_chans} channels; a picture has "

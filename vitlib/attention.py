@@ -40,7 +40,9 @@ def explicit_attention(
     logits = q @ rearrange(k, "b h t d -> b h d t")  # (B, h, T, T)
     if rel_pos is not None:
         logits = logits + _relative_logits(q, rel_pos)
-    weights = logits.softmax(dim=-1)
+    # where no gradient asks for the logits, the weights take their place
+    keep = logits.requires_grad or logits.dtype != torch.float32
+    weights = torch.softmax(logits, dim=-1, out=None if keep else logits)
     return weights @ v, weights
 
 
@@ -147,8 +149,8 @@ class Attention(nn.Module):
         if prefers_fused(qkv) and not need_weights:
             out = fused_attention(*qkv, rel_pos)  # (B, h, T, d)
         else:
-            # one copy here saves one for each of the products
-            out, weights = explicit_attention(*qkv.contiguous(), rel_pos)
+            qkv = qkv.contiguous()  # saves a copy for each of the products
+            out, weights = explicit_attention(*qkv, rel_pos)
         out = rearrange(out, "b h t d -> b t (h d)")  # (B, T, D)
         out = self.proj_drop(self.proj(out))
         return out, weights if need_weights else None

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vitlib._dataset import ImageDataset, normalize
+from vitlib._modes import in_eval_mode
 from vitlib.distributed import rank_and_world, total
 
 BATCH_SIZE = 500  # images at a time; the result does not depend on it
@@ -33,13 +34,11 @@ def predict(
         float32 (B, K), on the CPU.
     """
     device = next(model.parameters()).device
-    mode = model.training
-    model.eval()
-    parts = [
-        model(normalize(images.to(device), mean, std)).float().cpu()
-        for images in data.images.split(BATCH_SIZE)
-    ]
-    model.train(mode)
+    with in_eval_mode(model):
+        parts = [
+            model(normalize(images.to(device), mean, std)).float().cpu()
+            for images in data.images.split(BATCH_SIZE)
+        ]
     return torch.cat(parts)
 
 
@@ -74,20 +73,20 @@ def evaluate(
     # Apple's GPUs have no float64
     dtype = torch.float32 if device.type == "mps" else torch.float64
     sums = torch.zeros(2, dtype=dtype, device=device)
-    mode = model.training
-    model.eval()
-    for index in torch.arange(len(data)).split(batch_size):
-        # all processes must call the model equally often: lend an image to
-        # the one that has none, and leave it out of the sums
-        own = index[rank::world]
-        images = data.images[own if len(own) else index[:1]].to(device)
-        labels = data.labels[own].to(device)
-        with autocast or nullcontext():
-            logits = model(normalize(images, mean, std))
-        logits = logits.float()[: len(own)]
-        sums[0] += (logits.argmax(1) == labels).sum()
-        sums[1] += functional.cross_entropy(logits, labels, reduction="sum")
-    model.train(mode)
+    with in_eval_mode(model):
+        for index in torch.arange(len(data)).split(batch_size):
+            # all processes must call the model equally often: lend an image
+            # to the one that has none, and leave it out of the sums
+            own = index[rank::world]
+            images = data.images[own if len(own) else index[:1]].to(device)
+            labels = data.labels[own].to(device)
+            with autocast or nullcontext():
+                logits = model(normalize(images, mean, std))
+            logits = logits.float()[: len(own)]
+            sums[0] += (logits.argmax(1) == labels).sum()
+            sums[1] += functional.cross_entropy(
+                logits, labels, reduction="sum"
+            )
     sums = total(sums)
     count = len(data)
     return {

@@ -46,6 +46,8 @@ def check_weights(weights: Tensor, like: Tensor | None = None) -> Tensor:
                 f"all layers must have the same B and T; got {len(like)} and "
                 f"{like.shape[-1]}, then {shape[0]} and {shape[3]}"
             )
+    if weights.is_meta:
+        raise ValueError("weights must hold numbers; got a meta tensor")
     if weights.element_size() == 2:
         weights = weights.float()
     sums, least = weights.sum(dim=-1), float(weights.amin())

@@ -50,7 +50,8 @@ def flow(
     if not matrices:
         raise ValueError("flow needs at least one layer; got none")
     B, T, _ = matrices[0].shape
-    if not sources or not all(0 <= source < T for source in sources):
+    whole = all(type(token) is int for token in sources)
+    if not len(sources) or not whole or not set(sources) <= set(range(T)):
         raise ValueError(
             f"sources must be tokens from 0 to {T - 1}; got {list(sources)}"
         )

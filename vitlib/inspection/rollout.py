@@ -4,17 +4,18 @@ Abnar & Zuidema 2020 (arXiv:2005.00928), section 3; Dosovitskiy et al. 2021
 (arXiv:2010.11929), Appendix D.8 and Figure 6.
 """
 
+import functools
 from collections.abc import Iterable
 
 import torch
-from einops import rearrange, reduce
+from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
 
 from vitlib._checks import check_choice
 from vitlib.inspection._weights import check_weights
 
-FUSIONS = ("mean", "max", "min")
+FUSIONS = {"mean": torch.add, "max": torch.maximum, "min": torch.minimum}
 UPSAMPLING = ("nearest", "bilinear", "bicubic")
 
 
@@ -46,11 +47,14 @@ def layer_matrix(
     check_choice("fuse", fuse, FUSIONS)
     if not 0 <= residual <= 1:
         raise ValueError(f"residual must lie in [0, 1]; got {residual!r}")
-    matrix = reduce(check_weights(weights, like), "b h i j -> b i j", fuse)
-    identity = torch.eye(matrix.shape[-1]).to(matrix)
-    sums = matrix.sum(dim=-1, keepdim=True)  # 1 up to rounding for "mean"
-    matrix = torch.where(sums > 0, matrix / sums, identity)
-    return (1 - residual) * matrix + residual * identity
+    heads = check_weights(weights, like).unbind(dim=1)
+    matrix = functools.reduce(FUSIONS[fuse], heads)  # (B, T, T)
+    sums = matrix.sum(dim=-1, keepdim=True)
+    # scaled to sum to 1 the sum over heads is their mean
+    matrix = matrix * torch.where(sums > 0, (1 - residual) / sums, 0)
+    own = torch.where(sums > 0, residual, torch.ones_like(sums))
+    matrix.diagonal(dim1=-2, dim2=-1).add_(own[..., 0])
+    return matrix
 
 
 class Rollout:

@@ -4,11 +4,11 @@ Dosovitskiy et al. 2021 (arXiv:2010.11929), section 4.5, Figure 7, centre,
 and Appendix D.4.
 """
 
-import torch
 from einops import rearrange
 from torch import Tensor
 
 from vitlib._checks import check_finite, pair
+from vitlib.inspection.distance import grid_gaps
 from vitlib.model import VisionTransformer
 from vitlib.positions import combine_2d
 
@@ -83,10 +83,7 @@ def offsets(tiles: Tensor) -> tuple[Tensor, Tensor]:
     shape = tuple(tiles.shape)
     if len(shape) != 4 or shape[:2] != shape[2:]:
         raise ValueError(f"tiles must be (gh, gw, gh, gw); got shape {shape}")
-    rows, columns = (torch.arange(n, device=tiles.device) for n in shape[:2])
-    place = torch.cartesian_prod(rows, columns)  # (N, 2)
-    down, across = (place[:, None] - place[None]).abs().unbind(dim=-1)
-    return down, across
+    return grid_gaps(shape[:2], tiles.device)
 
 
 def check_table(table: Tensor, grid_size: tuple[int, int]) -> Tensor:

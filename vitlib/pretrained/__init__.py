@@ -11,7 +11,7 @@ from vitlib.pretrained._files import read_tensors
 from vitlib.pretrained._fit import build, fit_head, infer_config
 from vitlib.pretrained.hub import fetch
 from vitlib.pretrained.layouts import detect, translate
-from vitlib.pretrained.registry import REGISTRY
+from vitlib.pretrained.registry import REGISTRY, resize_mode
 from vitlib.weights import BOOK_WEIGHTS, config_from_json
 
 __all__ = ["load", "load_or_book"]
@@ -57,9 +57,8 @@ def load(
     if name_or_path in REGISTRY:
         path, entry = fetch(name_or_path)
         notes |= entry.notes
-        num_heads, mode = entry.config.num_heads, mode or entry.mode
+        num_heads = entry.config.num_heads
     else:
-        mode = mode or "bicubic"
         path = Path(name_or_path)
         if name_or_path == "book":
             path, notes["licence"] = BOOK_WEIGHTS, "MIT, as the book"
@@ -72,6 +71,7 @@ def load(
     notes |= more
     old = model.config.img_size
     if img_size not in (None, old):
+        mode = mode or resize_mode(name_or_path)
         model = model.resized(img_size, mode)
         notes["log"].append(f"positions: {old} px to {img_size} px, {mode}")
     notes["parameters"] = sum(p.numel() for p in model.parameters())

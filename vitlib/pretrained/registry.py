@@ -6,6 +6,7 @@ for ever after (vitlib.pretrained.hub).
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from vitlib.config import VARIANTS, ViTConfig
@@ -184,3 +185,8 @@ REGISTRY = {
         "bicubic-plain",
     ),
 }
+
+
+def resize_mode(name: str | Path) -> str:
+    """How positions are resized: as the makers do; bicubic for a file."""
+    return REGISTRY[name].mode if name in REGISTRY else "bicubic"
