@@ -19,6 +19,7 @@ def random_heads(seed=0, tokens=6, head_dim=8):
 
 
 def test_the_formula_entry_by_entry():
+    """Eq. 6 and 7, written out."""
     q, k, v = random_heads()
     out, weights = explicit_attention(q, k, v)
     for i in range(6):
@@ -32,6 +33,7 @@ def test_the_formula_entry_by_entry():
 
 
 def test_rows_of_the_weights_sum_to_one():
+    """Eq. 6."""
     _, weights = explicit_attention(*random_heads())
     assert weights.shape == (2, 4, 6, 6)
     assert weights.min() >= 0
@@ -86,6 +88,7 @@ def test_relative_positions_add_the_querys_product():
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("heads", [1, 4])
 def test_equals_torchs_multihead_attention(bias, heads):
+    """Eq. 5 to 8: Appendix A as a whole."""
     torch.manual_seed(0)
     ours = Attention(16, heads, qkv_bias=bias)
     theirs = nn.MultiheadAttention(16, heads, bias=bias, batch_first=True)

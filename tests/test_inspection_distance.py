@@ -101,6 +101,7 @@ def by_the_text(weights, grid, patch, class_token, include_self):
 @pytest.mark.parametrize("class_token", ["renormalise", "ignore"])
 @pytest.mark.parametrize("include_self", [True, False])
 def test_as_the_text_says(grid, prefix, class_token, include_self):
+    """Figures 7 (right) and 11, written out."""
     weights = draw(grid[0] * grid[1] + prefix)
     choice = class_token, include_self
     found = attention_distance(weights, grid, 7, *choice)
