@@ -13,11 +13,7 @@ from typing import Any
 import jinja2
 from sphinx.application import Sphinx
 
-from backmatter.api import api, differs
-from backmatter.benchmarks import benchmarks
-from backmatter.cite import apa, bibtex
-from backmatter.crosswalk import crosswalk
-from backmatter.numbers import accuracy, measured, printed
+from backmatter import api, benchmarks, cite, crosswalk, numbers
 
 NAMES = "api benchmarks cite crosswalk departures"
 PAGES = {f"book/{name}" for name in NAMES.split()}
@@ -30,15 +26,15 @@ def fill(app: Sphinx, page: str, source: list[str]) -> None:
     repository = app.config.html_theme_options["repository_url"]
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
     source[0] = environment.from_string(source[0]).render(
-        accuracy=accuracy,
-        apa=apa,
-        bibtex=bibtex,
-        api=lambda: api(repository),
-        benchmarks=lambda: benchmarks(repository),
-        crosswalk=lambda: crosswalk(repository),
-        differs=differs,
-        measured=measured,
-        printed=printed,
+        accuracy=numbers.accuracy,
+        apa=cite.apa,
+        api=lambda: api.api(repository),
+        benchmarks=lambda: benchmarks.benchmarks(repository),
+        bibtex=cite.bibtex,
+        crosswalk=lambda: crosswalk.crosswalk(repository),
+        differs=api.differs,
+        measured=numbers.measured,
+        printed=numbers.printed,
     )
 
 

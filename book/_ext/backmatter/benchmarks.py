@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -123,16 +124,23 @@ def machine(data: dict[str, Any]) -> str:
     return f"Measured on {about['date']}: {'; '.join([about['cpu'], *what])}."
 
 
+@cache
+def chapters() -> dict[str, str]:
+    """Return the text of every notebook by its name."""
+    files = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    return {file.name: file.read_text("utf-8") for file in files}
+
+
+@cache
 def readers(name: str) -> list[str]:
     """Link to the chapters and the functions that rest on a file."""
     uses = re.compile(rf'results\(\\?"{name}\\?"|_runs\(\\?"{name}\\?"')
     named = re.compile(rf"results/{name}\.json")
     links = []
-    for file in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        text = file.read_text("utf-8")
+    for file, text in chapters().items():
         if uses.search(text) or named.search(text):
-            words = f"chapter {int(file.name[:2])}"
-            links.append(f"[{words}](../notebooks/{file.name})")
+            words = f"chapter {int(file[:2])}"
+            links.append(f"[{words}](../notebooks/{file})")
     links += [
         f"[`{unit.name}`](#{anchor(unit)})"
         for file in public_modules()
