@@ -285,7 +285,7 @@ def test_the_glossary_is_in_order_and_in_two_languages():
         assert re.fullmatch(r"[가-힣 ,-]+", korean.group(1)), term
 
 
-@pytest.mark.parametrize(("term", "definition"), glossary())
+@pytest.mark.parametrize(("term", "definition"), list(glossary()))
 def test_a_term_is_used_in_its_chapter(term, definition):
     (name,) = re.findall(r"\(\.\./notebooks/(\w+\.ipynb)\)", definition)
     cells = nbformat.read(ROOT / "notebooks" / name, as_version=4).cells
