@@ -52,7 +52,14 @@ TAGS = {
     "nbval-skip",
     "raises-exception",
     "skip-execution",
+    "widget-attention-05",  # in the book the figure comes alive: WIDGET
+    "widget-attention-14",
+    "widget-attention-15",
+    "widget-patches",
+    "widget-positions",
+    "widget-shuffle",
 }
+WIDGET = "widget-"  # a tag that starts so names one of book/_static/widgets
 MAX_LINES, MEDIAN_LINES, MAX_WIDTH = 20, 8, 79
 MAX_IMAGE = 150_000  # bytes, so that a page of ten figures opens on a phone
 MIN_ALT = 30  # characters: a sentence, not a word
@@ -179,6 +186,14 @@ def check_tags(nb: NotebookNode) -> Faults:
             yield f"{where}: unknown tags {sorted(unknown)}"
         if len(tags(cell) & {"skip-execution", "nbval-skip"}) == 1:
             yield f"{where}: skip-execution and nbval-skip come together"
+        images = [
+            mime
+            for output in cell.outputs
+            for mime in output.get("data", {})
+            if mime.startswith("image/")
+        ]
+        if any(tag.startswith(WIDGET) for tag in tags(cell)) and not images:
+            yield f"{where}: a widget needs a figure for pages without scripts"
         if "NBVAL_" in cell.source:
             yield f"{where}: NBVAL_ comment; use a tag, the page hides it"
 
