@@ -89,3 +89,10 @@ def test_full_confidence_lies_in_the_last_bin():
     assert table.shape == (15, 3)
     assert table[-1].tolist() == [1.0, 1.0, 1.0]
     assert error == 0.0
+
+
+def test_the_interval_holds_the_share_for_all_counts():
+    for count in range(1, 200):
+        for share in (0.0, 1.0, 1 / count):
+            low, high = wilson_interval(share, count)
+            assert 0 <= low <= share <= high <= 1

@@ -41,7 +41,9 @@ def wilson_interval(share: float, count: int) -> tuple[float, float]:
     centre = scale * (share + Z95**2 / (2 * count))
     spread = share * (1 - share) / count + (Z95 / (2 * count)) ** 2
     half = scale * Z95 * math.sqrt(spread)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # rounding must not leave the share itself outside
+    low, high = min(share, centre - half), max(share, centre + half)
+    return max(0.0, low), min(1.0, high)
 
 
 def confusion(logits: Tensor, labels: Tensor) -> Tensor:
