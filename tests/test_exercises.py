@@ -82,6 +82,46 @@ def patches_row_of_images(images, patch_size, stride):
     return F.unfold(images, patch_size, stride=stride)
 
 
+def pool_without_root(z, query):
+    weights = torch.einsum("bnd,d->bn", z, query).softmax(1)
+    return torch.einsum("bn,bnd->bd", weights, z)
+
+
+def product_by_table(down, across, embed_dim):
+    table = vitlib.sincos_2d((8, 8), embed_dim).unflatten(0, (8, 8))
+    return (table[4, 4] * table[4 - down, 4 - across]).sum()
+
+
+def biased_sum(q, k, slope, sign):
+    bias = torch.zeros(49, 49)
+    for i in range(49):
+        for j in range(49):
+            bias[i, j] = ((i // 7 - j // 7) ** 2 + (i % 7 - j % 7) ** 2) ** 0.5
+    logits = torch.einsum("id,jd->ij", q, k) / q.shape[1] ** 0.5
+    return torch.softmax(logits + sign * slope * bias, 1)
+
+
+def asks_the_mode(model):
+    assert model.training
+
+
+def centred_by_hand(table, axis):
+    grids = {12: (3, 4), 49: (7, 7)}
+    t = F.normalize(table - table.mean(axis, keepdim=True), dim=1)
+    grid = grids[len(table)]
+    return (t @ t.T).unflatten(1, grid).unflatten(0, grid)
+
+
+def near_share(weights, close, first):
+    rows = weights[:, :, first:, first:]
+    rows = rows / rows.sum(3, keepdim=True)
+    return (rows * close).sum(3).mean((0, 2))
+
+
+def left(parts, order):
+    return torch.stack([parts[order[k:]].sum() for k in range(len(order) + 1)])
+
+
 READERS = [
     ("05-2", causal_loop, "right."),
     (
@@ -116,6 +156,44 @@ READERS = [
     ("02-1", {"tokens": 577}, "It gives a dict, where a tuple"),
     ("02-1", (577, 577**2, 4), "Wrong at place 3 of 3."),
     ("02-1", [577, 577 * 577, 3.163], "right."),
+    ("01-2", lambda p, g: 28 % (g * p) == 0, "right."),
+    ("01-2", lambda p, g: 28 // g == p, "It asks for pieces of exactly one"),
+    ("01-2", lambda p, g: p <= 28 // g, "It gives True, where False is"),
+    ("03-3", pool_without_root, "The scale is missing"),
+    ("03-3", lambda z, q: z.mean(1), "It is off by up to"),
+    ("03-5", (50, 49), "The head reads one token"),
+    ("04-2", product_by_table, "right."),
+    ("04-3", lambda q, k, s: biased_sum(q, k, s, -1), "right."),
+    ("04-3", lambda q, k, s: biased_sum(q, k, s, 1), "The sign is wrong"),
+    ("06-1", lambda D: 12 * D * D + 13 * D, "right."),
+    ("06-1", lambda D: 8 * D * D + 13 * D, "It is too small."),
+    ("06-3", lambda x, w: F.rms_norm(x, w.shape, w, 1e-6), "right."),
+    ("06-3", lambda x, w: F.layer_norm(x, w.shape, w), "It takes the mean"),
+    ("06-5", lambda block, x: block(x), "It gives a tuple, where a Tensor"),
+    ("07-1", 632_044_520, "The class token has a position, too"),
+    ("07-1", 632_045_801, "It is too large."),
+    ("07-2", lambda m, z: m.forward_head(m.norm(z)), "right."),
+    ("07-2", lambda m, z: m.head(m.norm(z).mean(1)), "The class token is in"),
+    ("08-2", lambda m, n: float(m.sum() / len(m)), "It counts each batch"),
+    ("09-2", asks_the_mode, "right."),
+    ("10-3", lambda g, n: torch.stack(g).mean(0), "That is the plain mean"),
+    ("11-3", 1.0986, "right."),
+    ("12-3", lambda v: v.rsqrt() / v.rsqrt().mean(), "right."),
+    ("12-3", lambda v: v.rsqrt(), "The gains are not scaled"),
+    ("13-3", lambda t, s: centred_by_hand(t, 0), "right."),
+    ("13-3", lambda t, s: centred_by_hand(t, 1), "It takes each position's"),
+    ("14-4", lambda w, c: near_share(w, c, 1), "right."),
+    ("14-4", lambda w, c: near_share(w, c, 0), "It ends with RuntimeError"),
+    ("16-1", lambda p, o: torch.trapz(left(p, o)) / len(p), "right."),
+    ("16-1", lambda p, o: torch.trapz(left(p, o)), "It sums the trapezoids"),
+    ("16-1", lambda p, o: left(p, o)[1:].mean(), "It leaves out the intact"),
+    ("17-2", lambda g, s: g % 4 == 0, "Under 'about the share'"),
+    ("17-2", lambda g, s: torch.rand(len(g)) < s, "Images of one group are"),
+    (
+        "17-3",
+        lambda t: float(t.diag().sum() / t.sum()),
+        "That is the accuracy",
+    ),
 ]
 
 
