@@ -132,8 +132,8 @@ def page_faults(page: Page, pages: dict[Path, Page]) -> Iterator[str]:
             yield f"{source} has the alt text {alt!r}"
     for text in page.stray:
         yield f"TeX that is no formula: {text}"
-    if page.formulas and not any("mathjax/" in url for url in page.loads):
-        yield "formulas, and no MathJax to show them"
+    if page.formulas and not any("katex/" in url for url in page.loads):
+        yield "formulas, and no KaTeX to show them"
 
 
 def style_faults(file: Path) -> Iterator[str]:

@@ -116,10 +116,9 @@ const book = {
     main.querySelector(".bd-content").replaceChildren(article.parentElement);
     article.parentElement.replaceChildren(article);
     document.body.replaceChildren(main);
-    MathJax.typesetClear();
     article.replaceChildren(cover, book.contents(chapters), ...chapters);
     book.runningTitles(chapters);
-    await MathJax.typesetPromise();
+    vitMath.render(article);
     await document.fonts.ready;
     await Promise.all([...article.querySelectorAll("img")]
       .map((image) => image.decode()));

@@ -51,7 +51,6 @@ def join(page: Page, site: Path, part: str) -> None:
     page.goto((site / "book" / "intro.html").as_uri())
     page.add_script_tag(path=TOOLS / "pdf.js")
     page.add_style_tag(path=TOOLS / "pdf.css")
-    page.evaluate("MathJax.startup.promise")
     pages = page.evaluate("book.pages()")
     pages = [found for found in pages if part in found["url"]]
     for found in pages:

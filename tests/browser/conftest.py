@@ -8,7 +8,7 @@ the names of the pages to look at.
 import pytest
 from built import PAGES, SITE, WIDTHS, chromium, launch, served
 
-RENDERED = "!document.querySelector('.math:not(:has(mjx-container))')"
+RENDERED = "!document.querySelector('.math:not(:has(.katex))')"
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from built import PAGES, THEMES, WIDTHS
 # that makes the whole page scroll sideways.
 STATE = """() => ({
   formulas: document.querySelectorAll(".math").length,
-  shown: document.querySelectorAll(".math mjx-container").length,
-  errors: document.querySelectorAll("mjx-merror").length,
+  shown: document.querySelectorAll(".math .katex").length,
+  errors: document.querySelectorAll(".katex-error").length,
   width: document.documentElement.scrollWidth,
   dark: document.documentElement.dataset.theme,
 })"""
@@ -35,7 +35,7 @@ def test_page(browser, addresses, name, width, theme):
     )
     page.goto(f"{addresses['file']}/{name}")
     page.wait_for_function(
-        "!document.querySelector('.math:not(:has(mjx-container))')",
+        "!document.querySelector('.math:not(:has(.katex))')",
         timeout=20_000,
     )
     state = page.evaluate(STATE)
