@@ -106,14 +106,18 @@ def positions(_: str) -> Widget:
     return {"epochs": epochs, "step": TILES, **packed(as_bytes)}
 
 
-def chapter(name: str, *cells: str) -> tuple[dict[str, Any], str]:
-    """Run cells of a chapter; return its names, and a digest of the cells."""
+def cells_of(name: str, *cells: str) -> str:
+    """Return the source of some cells of a chapter."""
     notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4)
     source = {cell.id: cell.source for cell in notebook.cells}
-    code = "\n".join(source[cell] for cell in cells)
+    return "\n".join(source[cell] for cell in cells)
+
+
+def chapter(name: str, *cells: str) -> dict[str, Any]:
+    """Run some cells of a chapter, and return what they define."""
     names: dict[str, Any] = {}
-    exec(code, names)  # the book's own cells
-    return names, digest(code)
+    exec(cells_of(name, *cells), names)  # the book's own code
+    return names
 
 
 def digest(text: str) -> str:
@@ -127,7 +131,7 @@ CELLS = "imports shuffle shuffle-garments fit-cnn fit-vit fit-bag fit-check"
 def shuffle(_: str) -> Widget:
     """Chapter 1: what the chapter's own three models say of shuffled ones."""
     cells = [f"p01-{cell}" for cell in CELLS.split()]
-    names, cells_digest = chapter("01_end_of_cnn", *cells)
+    names = chapter("01_end_of_cnn", *cells)
     test, mix, models = names["test"], names["shuffle_pieces"], names["models"]
     first = [int((test.labels == k).nonzero()[0]) for k in range(10)]
     images = test.images[first]  # (10, 1, 28, 28)
@@ -148,7 +152,7 @@ def shuffle(_: str) -> Widget:
             says.append(share.unflatten(0, (-1, 10)))
     arrays = {"says": (255 * torch.stack(says)).round(), **orders}
     return {
-        "cells": cells_digest,
+        "cells": digest(cells_of("01_end_of_cnn", *cells)),
         "images": [picture(image) for image in images],
         "classes": list(test.classes),
         "models": list(models),
@@ -183,7 +187,11 @@ def read(name: str) -> Widget:
 def unpack(widget: Widget) -> dict[str, Tensor]:
     """Give back the arrays that packed joined."""
     raw = zlib.decompress(base64.b64decode(widget["packed"]))
-    everything, arrays, start = torch.frombuffer(raw, dtype=torch.uint8), {}, 0
+    everything, arrays, start = (
+        torch.frombuffer(bytearray(raw), dtype=torch.uint8),
+        {},
+        0,
+    )
     for name, shape in widget["shapes"].items():
         size = torch.Size(shape).numel()
         arrays[name] = everything[start : start + size].reshape(shape)

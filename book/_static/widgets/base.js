@@ -41,10 +41,11 @@
     return element;
   };
 
-  // Matplotlib's viridis, as in the figures, at 17 places from 0 to 1.
+  // Matplotlib's viridis, as in the figures, at 33 places from 0 to 1.
   const viridis =
-    "44015448186a472d7b4240863b528b33638d2c728e26828e21918c" +
-    "1fa08828ae803fbc735ec96284d44baddc30d8e219fde725";
+    "440154470d6048186a482374472d7b4537814240863e49893b528b375b8d33638d" +
+    "2f6b8e2c728e297a8e26828e23898e21918c1f988b1fa08822a78528ae8032b67a" +
+    "3fbc734ec36b5ec96270cf5784d44b98d83eaddc30c2df23d8e219ece51bfde725";
   vit.viridis = viridis.match(/.{6}/g).map((colour) =>
     [0, 2, 4].map((i) => parseInt(colour.slice(i, i + 2), 16)));
 

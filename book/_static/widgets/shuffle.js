@@ -20,8 +20,8 @@ vitWidgets.kinds.shuffle = (box, data, arrays) => {
     const order = grid > 1
       ? vit.at(arrays[`order${grid}`], now.draw, now.image) : [0];
     order.forEach((from, n) => context.drawImage(picture,
-      (from % grid) * size, Math.floor(from / grid) * size, size, size,
-      (n % grid) * to, Math.floor(n / grid) * to, to, to));
+      (from % grid) * size, Math.floor(from / grid) * size, size, size,
+      (n % grid) * to, Math.floor(n / grid) * to, to, to));
   };
 
   const draw = async () => {
@@ -37,11 +37,11 @@ vitWidgets.kinds.shuffle = (box, data, arrays) => {
       const best = vit.largest(shares);
       const right = best === now.image ? "right" : "wrong";
       const percent = (100 * shares[best] / 255).toFixed(0);
-      words.push(`${model} says ${classes[best]} (${percent} %, ${right})`);
+      words.push(`${model} says ${classes[best]} (${percent} %, ${right})`);
       const meter = vit.make("span", { className: `vit-meter vit-${right}` });
       meter.style.setProperty("--share", `${percent}%`);
-      const cells = [`${classes[best]}, ${right}`, `${percent} %`,
-        `${data.accuracy[model][now.grid].toFixed(0)} %`];
+      const cells = [`${classes[best]}, ${right}`, `${percent} %`,
+        `${data.accuracy[model][now.grid].toFixed(0)} %`];
       return vit.make("tr", {},
         vit.make("th", { scope: "row", textContent: model }),
         ...cells.map((text) => vit.make("td", { textContent: text })),
@@ -68,7 +68,7 @@ vitWidgets.kinds.shuffle = (box, data, arrays) => {
   });
   const again = vit.make("button", {
     type: "button", textContent: "Shuffle again",
-    onclick: () => { now.draw = (now.draw + 1) % draws; draw(); },
+    onclick: () => { now.draw = (now.draw + 1) % draws; draw(); },
   });
   box.append(vit.make("div", { className: "vit-controls" }, garment, cuts, again),
     vit.make("div", { className: "vit-two" }, panel, table), say);
