@@ -42,6 +42,8 @@ def test_figures_get_the_number_of_the_caption_below(tmp_path):
         code(b"four", b"five"),
         text("*Figure 3.4. Two parts, 1.5 wide.*"),
         text("*Figure 3.5. Nothing above it.*"),
+        code(b"six"),
+        text("*Diagram 3.1. Drawn.*"),
     ]
     file = tmp_path / "03_x.ipynb"
     file.write_text(json.dumps({"cells": cells}))
@@ -52,6 +54,7 @@ def test_figures_get_the_number_of_the_caption_below(tmp_path):
         "03_x/figure-3.3.png": b"three",
         "03_x/figure-3.4a.png": b"four",
         "03_x/figure-3.4b.png": b"five",
+        "03_x/diagram-3.1.png": b"six",
     }
     target = tmp_path / "figures.zip"
     figures.write([file], target, "Title")
@@ -70,4 +73,4 @@ def test_each_chapter_brings_its_figures(path):
     assert len(found) > 1
     for image, caption in found.values():
         assert image.startswith(b"\x89PNG") or b"<svg" in image
-        assert caption.startswith("Figure")
+        assert caption.startswith(("Figure", "Diagram"))

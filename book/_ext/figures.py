@@ -1,7 +1,7 @@
 """All figures of the chapters as one archive, for slides.
 
-Each build writes `figures.zip` beside the pages: every captioned figure
-under its number, and the captions as a text.
+Each build writes `figures.zip` beside the pages: every captioned figure and
+diagram under its number, and the captions as a text.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 from sphinx.application import Sphinx
 
 FILE = "figures.zip"
-CAPTION = re.compile(r"^\*(Figures? .+?)\*\s*(?=\n\n|\Z)", re.M | re.S)
+CAPTION = re.compile(
+    r"^\*((?:Diagram|Figures?) .+?)\*\s*(?=\n\n|\Z)", re.M | re.S
+)
 NUMBER = re.compile(r"\b\d+\.\d+\b")
 KINDS = {"image/png": "png", "image/svg+xml": "svg"}
 
@@ -48,7 +50,8 @@ def figures(notebook: Path) -> dict[str, tuple[bytes, str]]:
                 alone = len(shown) == len(names)
                 part = "" if alone else "abcdefgh"[place]
                 name = names[place] if alone else names[0]
-                file = f"{notebook.stem}/figure-{name}{part}.{suffix}"
+                kind = caption.split()[0].lower().removesuffix("s")
+                file = f"{notebook.stem}/{kind}-{name}{part}.{suffix}"
                 found[file] = image, caption
             shown = []
         shown = []  # what has no caption below it
