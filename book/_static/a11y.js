@@ -13,9 +13,9 @@ document.addEventListener("DOMContentLoaded", () => {
   each("details > summary[aria-label]", (summary) =>
     summary.removeAttribute("aria-label"));
 
-  // Code, tables and pictures that scroll can be reached by keyboard.
+  // Code, tables, pictures and formulas that scroll can be reached by keyboard.
   each("div.highlight pre, .pst-scrollable-table-container, .cell_output pre, "
-    + "div.cell_output, .vit-scroll",
+    + "div.cell_output, .vit-scroll, .katex-display",
     (box) => {
       if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
     });
