@@ -55,14 +55,15 @@ def study_row(arm: dict[str, Any]) -> dict[str, str]:
     """Sum up the runs of one arm at the learning rate that suits it."""
     if not (runs := best(arm)):
         return {"learning rate": "not measured yet"}
-    row = {"learning rate": f"{arm['best_lr']:g}", "runs": str(len(runs))}
+    row, rest = {}, {}
     for key in runs[0]:
         values = [run[key] for run in runs if is_number(run.get(key))]
         if key.startswith("test") and values:
             row[f"{key}, %"] = percent(values)
         elif key not in {"lr", "seed", "held_out", "train_loss"} and values:
-            row[key.replace("_", " ")] = spread(values)
-    return row
+            rest[key.replace("_", " ")] = spread(values)
+    rate = {"learning rate": f"{arm['best_lr']:g}", "runs": str(len(runs))}
+    return row | rate | rest
 
 
 def table(rows: Rows) -> list[str]:
