@@ -16,6 +16,7 @@ def sections():
     yield [
         Section("Cats & dogs", "a < b\n\nsecond", figure, 'a "rising" line'),
         Section("No figure", "end"),
+        Section("No text", ""),
     ]
     plt.close(figure)
 
@@ -32,6 +33,7 @@ def test_the_page_holds_text_and_figures(tmp_path, sections):
         "index.html",
     ]
     assert not re.search(r"https?://", text)
+    assert "<p></p>" not in text
     assert [p.name for p in page.parent.parent.iterdir()] == ["report"]
 
 

@@ -88,7 +88,7 @@ def write_report(
 def _lines(section: Section, folder: Path, name: str) -> list[str]:
     """Write a section's figure to a file, and the section as HTML."""
     lines = [f"<h2>{escape(section.title)}</h2>"]
-    for paragraph in section.text.strip().split("\n\n"):
+    for paragraph in filter(None, section.text.strip().split("\n\n")):
         lines.append(f"<p>{escape(paragraph)}</p>")
     if section.figure is not None:
         section.figure.savefig(folder / name, bbox_inches="tight")
