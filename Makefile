@@ -96,7 +96,7 @@ peers: .venv-peers/ready ## compare with timm, torchvision and transformers
 	$(PEERS_PY) -m pytest tests/peers
 
 browser: book .venv-browser/ready ## look at the site in the system's Chromium
-	$(BROWSER_PY) -m pytest --confcutdir=tests/browser tests/browser
+	$(BROWSER_PY) -m pytest -x --confcutdir=tests/browser tests/browser
 
 clean: ## remove the built site and the caches, keep .venv
 	rm -rf _build build *.egg-info .pytest_cache .ruff_cache

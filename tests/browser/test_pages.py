@@ -1,49 +1,80 @@
-"""The built site in a real browser: wide, on a phone, in light and dark.
+"""Every page in a real browser, one kind of fault after the other.
 
 Run by `make browser`, with the system's Chromium or Chrome; skipped without
-them, and without a built book.
+them, and without a built book. The message names the pages at fault.
 """
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
 import pytest
-from built import PAGES, THEMES, WIDTHS
+from built import PAGES, chromium
 
-# What a page must not have: formulas left as TeX or in error, and anything
-# that makes the whole page scroll sideways.
-STATE = """() => ({
-  formulas: document.querySelectorAll(".math").length,
-  shown: document.querySelectorAll(".math .katex").length,
-  errors: document.querySelectorAll(".katex-error").length,
-  width: document.documentElement.scrollWidth,
-  dark: document.documentElement.dataset.theme,
-})"""
+KINDS = (
+    "outside request",
+    "failed request",
+    "console error",
+    "formulas",
+    "sideways",
+    "wrong theme",
+    "out of the keyboard's reach",
+    "focus not to be seen",
+    "key without effect",
+    "axe-core violation",
+    "too heavy",
+    "late first paint",
+    "layout shift",
+    "picture without size",
+)
+PROCESSES = 2
 
 
-@pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", PAGES)
-def test_page(browser, addresses, name, width, theme):
-    page = browser.new_page(
-        viewport={"width": WIDTHS[width], "height": 900}, color_scheme=theme
-    )
-    asked, wrong = [], []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("requestfailed", lambda request: wrong.append(request.url))
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on(
-        "console",
-        lambda message: message.type == "error" and wrong.append(message.text),
-    )
-    page.goto(f"{addresses['file']}/{name}")
-    page.wait_for_function(
-        "!document.querySelector('.math:not(:has(.katex))')",
-        timeout=20_000,
-    )
-    state = page.evaluate(STATE)
-    page.close()
-    local = ("file:", "data:", "blob:")
-    assert [url for url in asked if not url.startswith(local)] == []
-    assert wrong == []
-    assert state["errors"] == 0
-    assert state["shown"] >= state["formulas"]
-    assert state["width"] <= WIDTHS[width]
-    assert state["dark"] == theme
+@pytest.fixture(scope="module")
+def looks():
+    """Look at every page, with two browsers side by side."""
+    pytest.importorskip("playwright.sync_api")
+    if not chromium() or not PAGES:
+        pytest.skip("needs Chromium or Chrome, and `make book` before")
+    from looking import look_at
+
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(PROCESSES, mp_context=spawn) as pool:
+        found = list(pool.map(look_at, [[name] for name in PAGES]))
+    return [look for looks in found for look in looks]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_page_has(kind, looks):
+    found = [line for _, faults, _ in looks for line in faults.get(kind, [])]
+    assert not found, f"{kind}:\n" + "\n".join(found)
+
+
+def test_all_kinds_are_known(looks):
+    assert {kind for _, faults, _ in looks for kind in faults} <= set(KINDS)
+
+
+def test_weights_and_times(looks):
+    """Print what was measured: the most of each over the pages."""
+    for name, _, numbers in looks:
+        print(
+            f"{name}: " + ", ".join(f"{v:.3g} {k}" for k, v in numbers.items())
+        )
+    assert all(numbers["MB"] > 0.1 for _, _, numbers in looks)
+
+
+def test_search_by_keyboard_from_the_file_system(open_page):
+    page = open_page("book/notation.html", over="file")
+    page.locator("button.search-button-field:visible").first.press("Enter")
+    page.keyboard.type("attention")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search.html?q=attention*")
+    page.locator("#search-results li a").first.wait_for()
+
+
+def test_contents_by_keyboard_on_a_phone(open_page):
+    page = open_page("book/notation.html", width="phone")
+    page.locator("button.primary-toggle").press("Enter")
+    link = page.locator("dialog[open] a", has_text="Attention").first
+    link.wait_for()
+    page.keyboard.press("Escape")
+    link.wait_for(state="hidden")

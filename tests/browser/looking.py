@@ -1,0 +1,208 @@
+"""One look at a page: a few loads serve all checks of it.
+
+Each page is loaded over http and from the file system, on a wide screen and
+on a phone, and shown in both themes after each load. What is wrong is noted
+by kind, in words; `test_pages.py` reads the notes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from contextlib import suppress
+from pathlib import Path
+
+from axe_playwright_python.sync_playwright import Axe
+from built import SITE, THEMES, WIDTHS, launch, served
+from playwright.sync_api import Browser, Page, TimeoutError, sync_playwright
+
+LOOK = Path(__file__).with_name("look.js").read_text(encoding="utf-8")
+RENDERED = "!document.querySelector('.math:not(:has(.katex))')"
+LOCAL = ("file:", "data:", "blob:")
+MAX_BYTES = 1_500_000
+MAX_PAINT = 1_000  # milliseconds
+MAX_SHIFT = 0.05
+TRIES = 5  # the machine may be busy: the quickest of these counts
+AXE = {"resultTypes": ["violations"], "preload": False}
+
+Faults = dict[str, list[str]]
+
+
+class Look:
+    """A page of the site, as it is looked at, and what is wrong with it."""
+
+    def __init__(self, browser: Browser, addresses: dict, name: str) -> None:
+        self.browser, self.addresses, self.name = browser, addresses, name
+        self.faults: Faults = defaultdict(list)
+        self.numbers: dict[str, float] = {}
+
+    def note(self, kind: str, where: str, found: list[str]) -> None:
+        """Note what is wrong."""
+        self.faults[kind] += [f"{self.name} ({where}): {x}" for x in found]
+
+    def load(self, over: str, width: str, theme: str) -> tuple[Page, list]:
+        """Open the page; note what it asks for and what fails."""
+        where = f"{over}, {width}, {theme}"
+        address = self.addresses[over]
+        page = self.browser.new_page(
+            viewport={"width": WIDTHS[width], "height": 900},
+            color_scheme=theme,
+        )
+        page.add_init_script(LOOK)
+        loaded = []
+
+        def asked(request) -> None:
+            if not request.url.startswith((*LOCAL, address)):
+                self.note("outside request", where, [request.url])
+
+        def failed(request) -> None:
+            self.note("failed request", where, [request.url])
+
+        def answered(response) -> None:
+            if response.status >= 400:
+                self.note("failed request", where, [response.url])
+
+        def said(message) -> None:
+            if message.type == "error":
+                self.note("console error", where, [message.text])
+
+        page.on("request", asked)
+        page.on("requestfailed", failed)
+        page.on("response", answered)
+        page.on("console", said)
+        page.on(
+            "pageerror", lambda e: self.note("console error", where, [str(e)])
+        )
+        network = page.context.new_cdp_session(page)
+        network.send("Network.enable")
+        network.on(
+            "Network.loadingFinished",
+            lambda event: loaded.append(event["encodedDataLength"]),
+        )
+        page.goto(f"{address}/{self.name}")
+        with suppress(TimeoutError):  # `formulas` says which
+            page.wait_for_function(RENDERED, timeout=60_000)
+        return page, loaded
+
+    def state(self, page: Page, where: str, theme: str) -> None:
+        """Look at what is shown in one theme, with everything unfolded."""
+        page.emulate_media(color_scheme=theme)
+        shown = f"document.documentElement.dataset.theme === '{theme}'"
+        try:
+            page.wait_for_function(shown, timeout=10_000)
+        except TimeoutError:
+            self.note("wrong theme", where, ["it stays as it was"])
+        page.evaluate("vitLook.openAll()")
+        for kind in ("formulas", "sideways"):
+            found = page.evaluate(f"vitLook.{kind}()")
+            self.note(f"{kind}", where, found and [" · ".join(found)])
+
+    def keyboard(self, page: Page, where: str) -> None:
+        """Walk through the page by Tab."""
+        presses = page.evaluate("vitLook.follow()")
+        for _ in range(presses // 25 + 1):
+            for _ in range(25):
+                page.keyboard.press("Tab")
+            if page.evaluate("vitLook.left()"):
+                break
+        missed = page.evaluate("vitLook.unreached()")
+        self.note("out of the keyboard's reach", where, missed)
+        same = page.evaluate("vitLook.unmarked()")
+        self.note("focus not to be seen", where, same)
+
+    def keys(self, page: Page, where: str) -> None:
+        """Open and close by keyboard what folds: solutions, the search."""
+        folded = page.locator("main details > summary:visible")
+        if folded.count():
+            for opened in (True, False):
+                folded.first.press("Enter")
+                if (
+                    folded.first.evaluate("x => x.parentElement.open")
+                    != opened
+                ):
+                    self.note("key without effect", where, ["Enter unfolds"])
+        dialog = page.locator("#pst-search-dialog")
+        page.keyboard.press("Control+k")
+        if not dialog.evaluate(
+            "x => x.open && x.contains(document.activeElement)"
+        ):
+            self.note("key without effect", where, ["Ctrl+K opens the search"])
+        page.keyboard.press("Escape")
+        if dialog.evaluate("x => x.open"):
+            self.note(
+                "key without effect", where, ["Escape leaves the search"]
+            )
+
+    def axe(self, page: Page, where: str) -> None:
+        """Ask axe-core."""
+        found = Axe().run(page, options=AXE).response["violations"]
+        self.note(
+            "axe-core violation",
+            where,
+            [
+                f"{rule['id']}: {node['html'][:160]}"
+                + (f" {node['any'][0]['message']}" if node["any"] else "")
+                for rule in found
+                for node in rule["nodes"][:3]
+            ],
+        )
+
+    def speed(self, page: Page, loaded: list, width: str) -> None:
+        """Measure the first load."""
+        page.wait_for_load_state("networkidle")
+        size, where = sum(loaded), f"http, {width}"
+        if size > MAX_BYTES:
+            self.note("too heavy", where, [f"{size / 1e6:.2f} MB"])
+        shift = page.evaluate("vitLook.shift()")
+        if shift > MAX_SHIFT:
+            moved = " · ".join(page.evaluate("vitLook.moved()"))
+            self.note("layout shift", where, [f"{shift:.3f}: {moved}"])
+        paint = page.evaluate("vitLook.paint()")
+        for _ in range(TRIES - 1):
+            if paint < MAX_PAINT:
+                break
+            again = self.browser.new_page()
+            again.add_init_script(LOOK)
+            again.goto(f"{self.addresses['http']}/{self.name}")
+            paint = min(paint, again.evaluate("vitLook.paint()"))
+            again.close()
+        if paint > MAX_PAINT:
+            self.note("late first paint", where, [f"{paint:.0f} ms"])
+        self.note(
+            "picture without size", where, page.evaluate("vitLook.pictures()")
+        )
+        for key, value in (
+            ("MB", size / 1e6),
+            ("ms", paint),
+            ("shift", shift),
+        ):
+            self.numbers[key] = max(value, self.numbers.get(key, 0))
+
+    def look(self) -> None:
+        """Load the page in all four ways; show it in both themes each time."""
+        for over in self.addresses:
+            for width in WIDTHS:
+                first = THEMES[(over == "file") ^ (width == "phone")]
+                page, loaded = self.load(over, width, first)
+                where = f"{over}, {width}, "
+                if over == "http":
+                    self.speed(page, loaded, width)
+                    if width == "wide":
+                        self.keys(page, where + first)
+                for theme in sorted(THEMES, key=first.__ne__):
+                    self.state(page, where + theme, theme)
+                    if over == "http":
+                        self.keyboard(page, where + theme)
+                        self.axe(page, where + theme)
+                page.close()
+
+
+def look_at(names: list[str]) -> list[tuple[str, Faults, dict]]:
+    """Look at some pages; runs in a process of its own."""
+    with served(SITE) as address, sync_playwright() as play:
+        browser = launch(play)
+        addresses = {"http": address, "file": SITE.as_uri()}
+        looks = [Look(browser, addresses, name) for name in names]
+        for look in looks:
+            look.look()
+        browser.close()
+    return [(look.name, dict(look.faults), look.numbers) for look in looks]
