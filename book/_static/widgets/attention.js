@@ -27,10 +27,17 @@ vitWidgets.kinds.attention = (box, data, arrays) => {
       index: i, patch: j,
     })));
 
+  /** Place n of those that ask, in rows and columns of patches. */
+  const asker = (n) => {
+    if (block === 1) return vit.place(n, side);
+    const from = (k) => `${k * block + 1} to ${(k + 1) * block}`;
+    return `rows ${from(Math.floor(n / asking))}, columns ${from(n % asking)}`;
+  };
+
   const grid = vit.grid(asking, "The patch that asks; arrow keys move", (n) => {
     now.place = n;
     draw();
-  });
+  }, asker);
   const asks = vit.panel("", grid);
   const classToken = vit.panel("the class token asks");
   const rolled = vit.panel("");
@@ -92,12 +99,12 @@ vitWidgets.kinds.attention = (box, data, arrays) => {
     rolled.label.textContent = roll.name;
     scale.low.textContent = own.checked ? "its smallest" : "0";
     scale.high.textContent = own.checked
-      ? "its largest weight" : "8 times the uniform weight and more";
+      ? "its largest weight" : "8 times uniform and more";
     const far = data.far[now.image][now.model][map()];
     const reach = vit.at(arrays.reach, ...at, map())[now.place];
     const who = block > 1 ? "These patches look" : "This patch looks";
-    say.textContent = `Layer ${now.layer}, ${headName(now.head)}, place ${
-      vit.place(now.place, asking)}: looks most at ${most(rows[0])}; ${
+    say.textContent = `Layer ${now.layer}, ${headName(now.head)}, asked from ${
+      asker(now.place)}: looks most at ${most(rows[0])}; ${
       (100 * rows[0][0] / tokens).toFixed(1)} % go to the class token. ${who} ${
       (reach / 255 * data.longest).toFixed(0)} pixels far on average, all of ${
       now.head ? "the head" : "the layer"} ${far.toFixed(1)} (uniform: ${

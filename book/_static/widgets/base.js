@@ -125,15 +125,16 @@
 
   /**
    * Buttons over a picture, one a place; one of them takes the focus, and
-   * the arrow keys move it. `pick` gets the number of the place.
+   * the arrow keys move it. `pick` gets the number of the place, `name` says
+   * it in words.
    */
-  vit.grid = (side, label, pick) => {
+  vit.grid = (side, label, pick, name = (n) => vit.place(n, side)) => {
     const buttons = Array.from({ length: side * side }, (_, n) =>
       vit.aria(vit.make("button", {
         type: "button", tabIndex: -1,
         onclick: () => choose(n),
         onpointerenter: (event) => event.pointerType === "mouse" && choose(n),
-      }), { label: vit.place(n, side), pressed: false }));
+      }), { label: name(n), pressed: false }));
     let chosen = 0;
     const choose = (n) => {
       const old = buttons[chosen];
