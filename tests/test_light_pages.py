@@ -14,9 +14,11 @@ PAGE = """<html><head>
 <script src="_static/searchtools.js"></script>
 <script src="searchindex.js"></script>
 <script src="_static/a11y.js"></script></head>
-<body class="used"><img alt="A dog" src="a.png"/><img src="d.svg" alt="D">
+<script>t = localStorage.getItem("theme") || "auto"</script>
+<body class="used"><img src="logo.svg"><article>
+<img alt="A dog" src="a.png"/><img src="d.svg" alt="D">
 <img alt="Styled" src="a.png" style="width: 50%"><img src="d.svg" alt="D">
-</body></html>"""
+</article></body></html>"""
 
 
 @pytest.fixture
@@ -64,6 +66,12 @@ def test_a_diagram_without_a_name_gets_the_pictures_words(site):
     (site / "d.svg").write_text('<svg class="vit-diagram"><g/></svg>')
     html = lightened(site / "a.html")
     assert '<svg role="img" aria-label="D" class="vit-diagram">' in html
+
+
+def test_the_theme_is_known_from_the_start(site):
+    html = lightened(site / "a.html")
+    assert "auto" not in html
+    assert 'matches ? "dark" : "light")</script>' in html
 
 
 def test_only_the_search_page_loads_the_index(site):

@@ -13,6 +13,7 @@ import io
 import re
 import shutil
 from functools import partial
+from itertools import count
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -29,6 +30,12 @@ SCRIPT = '<script [^>]*src="[^"]*{}[^"]*"[^>]*></script>\n?'
 ICON_SCRIPT = re.compile(SCRIPT.format("fontawesome"))
 SEARCH_SCRIPTS = re.compile(
     SCRIPT.format("(?:searchtools|language_data|searchindex)")
+)
+# The theme's colours wait for its last script; they need not.
+THEME = (
+    'localStorage.getItem("theme") || "auto"',
+    'localStorage.getItem("theme") || (matchMedia("(prefers-color-scheme: '
+    'dark)").matches ? "dark" : "light")',
 )
 # Languages, source maps and icons' fonts that no page asks for any more.
 UNUSED = ("_static/**/*.map", "_static/scripts/fontawesome*")
@@ -93,12 +100,11 @@ def lighten(page: Path) -> None:
     html = ICON_SCRIPT.sub("", html)
     if page.name != "search.html":
         html = SEARCH_SCRIPTS.sub("", html)
-    parts = IMAGE.split(html)
-    tags = [image(t, page, n) for n, t in enumerate(IMAGE.findall(html))]
-    html = parts[0] + "".join(
-        tag + part for tag, part in zip(tags, parts[1:], strict=True)
-    )
-    page.write_text(html, encoding="utf-8")
+    html = html.replace(*THEME)
+    before, article, text = html.partition("<article")
+    number = count()
+    text = IMAGE.sub(lambda tag: image(tag[0], page, next(number)), text)
+    page.write_text(before + article + text, encoding="utf-8")
 
 
 def is_used(selector: str, words: set[str]) -> bool:

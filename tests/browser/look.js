@@ -122,6 +122,17 @@ window.vitLook = (() => {
         ...wide.slice(0, 3).map(name)];
     },
 
+    /** Keep one word of each kind in code: their colours are checked once. */
+    thin() {
+      const seen = new Set();
+      document.querySelectorAll(".highlight pre span").forEach((word) => {
+        if (seen.has(word.className)) word.replaceWith(word.textContent);
+        seen.add(word.className);
+      });
+      document.querySelectorAll(".highlight pre").forEach((box) =>
+        box.normalize());
+    },
+
     openAll() {
       document.querySelectorAll("details").forEach((box) => { box.open = true; });
     },
