@@ -6,7 +6,8 @@ import pytest
 import torch
 import widget_data
 from widget_attention import STEPS, levels
-from widget_data import CELLS, FOLDER, WIDGETS, chapter, read, unpack
+from widget_data import CELLS, FOLDER, WIDGETS, chapter, read
+from widget_pack import unpack
 
 from vitlib import data
 from vitlib.pretrained import load

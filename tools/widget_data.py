@@ -10,23 +10,19 @@ chapters' sentences about the widgets again.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import json
 import os
 import sys
-import zlib
 from typing import Any
 
 import matplotlib as mpl
 import nbformat
 import torch
-from einops import rearrange
 from hygiene import ROOT
 from safetensors.torch import load_file
-from torch import Tensor
 from widget_attention import EXPLORERS, PRETRAINED
+from widget_pack import Widget, packed, picture
 
 from vitlib import VARIANTS, ViTConfig, data, flops, parameter_counts
 from vitlib import inspection as look
@@ -37,29 +33,6 @@ FOLDER = ROOT / "book" / "_static" / "widgets" / "data"
 PATCH_SIZES = (4, 7, 8, 14, 16, 28, 32, 56, 112)
 DRAWS = 5  # orders of the pieces of each garment
 TILES = 6  # of the pretrained table, every sixth place is compared
-
-Widget = dict[str, Any]
-
-
-def packed(arrays: dict[str, Tensor]) -> Widget:
-    """Join arrays of bytes: base64 of zlib, and the shape of each."""
-    parts = [array.contiguous().numpy().tobytes() for array in arrays.values()]
-    text = base64.b64encode(zlib.compress(b"".join(parts), 9)).decode()
-    return {
-        "shapes": {name: list(array.shape) for name, array in arrays.items()},
-        "packed": text,
-    }
-
-
-def picture(image: Tensor) -> str:
-    """An image (C, H, W) of bytes as a data address."""
-    from PIL import Image
-
-    array = rearrange(image, "c h w -> h w c").numpy().squeeze()
-    file, kind = io.BytesIO(), "png" if len(array) < 100 else "jpeg"
-    Image.fromarray(array).save(file, kind)
-    text = base64.b64encode(file.getvalue()).decode()
-    return f"data:image/{kind};base64,{text}"
 
 
 def attention(name: str) -> Widget:
@@ -106,6 +79,11 @@ def positions(_: str) -> Widget:
     return {"epochs": epochs, "step": TILES, **packed(as_bytes)}
 
 
+def digest(text: str) -> str:
+    """Twelve characters that stand for a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 def cells_of(name: str, *cells: str) -> str:
     """Return the source of some cells of a chapter."""
     notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4)
@@ -118,11 +96,6 @@ def chapter(name: str, *cells: str) -> dict[str, Any]:
     names: dict[str, Any] = {}
     exec(cells_of(name, *cells), names)  # the book's own code
     return names
-
-
-def digest(text: str) -> str:
-    """Twelve characters that stand for a text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 CELLS = "imports shuffle shuffle-garments fit-cnn fit-vit fit-bag fit-check"
@@ -182,21 +155,6 @@ def read(name: str) -> Widget:
     """Read a widget's data from its file."""
     text = (FOLDER / f"{name}.js").read_text(encoding="utf-8")
     return json.loads(text.partition(" = ")[2].rstrip(";\n"))
-
-
-def unpack(widget: Widget) -> dict[str, Tensor]:
-    """Give back the arrays that packed joined."""
-    raw = zlib.decompress(base64.b64decode(widget["packed"]))
-    everything, arrays, start = (
-        torch.frombuffer(bytearray(raw), dtype=torch.uint8),
-        {},
-        0,
-    )
-    for name, shape in widget["shapes"].items():
-        size = torch.Size(shape).numel()
-        arrays[name] = everything[start : start + size].reshape(shape)
-        start += size
-    return arrays
 
 
 def main() -> None:

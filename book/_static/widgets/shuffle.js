@@ -40,16 +40,19 @@ vitWidgets.kinds.shuffle = (box, data, arrays) => {
       words.push(`${model} says ${classes[best]} (${percent} %, ${right})`);
       const meter = vit.make("span", { className: `vit-meter vit-${right}` });
       meter.style.setProperty("--share", `${percent}%`);
-      const cells = [`${classes[best]}, ${right}`, `${percent} %`,
-        `${data.accuracy[model][now.grid].toFixed(0)} %`];
+      const cells = [
+        vit.make("td", { textContent: `${classes[best]}, ${right}` }),
+        vit.make("td", {}, `${percent} %`, meter),
+        vit.make("td", {
+          textContent: `${data.accuracy[model][now.grid].toFixed(0)} %`,
+        }),
+      ];
       return vit.make("tr", {},
-        vit.make("th", { scope: "row", textContent: model }),
-        ...cells.map((text) => vit.make("td", { textContent: text })),
-        vit.make("td", {}, meter));
+        vit.make("th", { scope: "row", textContent: model }), ...cells);
     });
-    const titles = ["model", "says", "how surely", "right of 2,000", ""];
+    const titles = ["model", "says", "how surely", "right of 2,000"];
     const top = vit.make("tr", {}, ...titles.map((textContent) =>
-      vit.make(textContent ? "th" : "td", { textContent })));
+      vit.make("th", { scope: "col", textContent })));
     table.replaceChildren(
       vit.make("thead", {}, top), vit.make("tbody", {}, ...rows));
     say.textContent = `${classes[now.image]}, ${pieces(grid)}${
