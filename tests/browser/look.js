@@ -4,7 +4,7 @@ window.vitLook = (() => {
     "iframe, [tabindex], [contenteditable=true]";
   // In these the arrow keys lead from one control to the next.
   const COMPOSITE = ":is([role=grid], [role=radiogroup], [role=tablist], " +
-    "[role=toolbar], [role=listbox], [role=menu], [role=tree])";
+    "[role=toolbar], [role=listbox], [role=menu], [role=tree], [role=group])";
   const MARKS = ["outline", "boxShadow", "backgroundColor", "color", "border",
     "textDecoration"];
   const shifts = [];

@@ -22,6 +22,7 @@ LOCAL = ("file:", "data:", "blob:")
 MAX_BYTES = 1_500_000
 MAX_PAINT = 1_000  # milliseconds
 MAX_SHIFT = 0.05
+THEME_WAIT = 10_000
 TRIES = 5  # the machine may be busy: the quickest of these counts
 TAB = {"type": "rawKeyDown", "key": "Tab", "windowsVirtualKeyCode": 9}
 AXE = {"resultTypes": ["violations"], "preload": False}
@@ -91,7 +92,7 @@ class Look:
         page.emulate_media(color_scheme=theme)
         shown = f"document.documentElement.dataset.theme === '{theme}'"
         try:
-            page.wait_for_function(shown, timeout=10_000)
+            page.wait_for_function(shown, timeout=THEME_WAIT)
         except TimeoutError:
             self.note("wrong theme", where, ["it stays as it was"])
         page.evaluate("vitLook.openAll()")
