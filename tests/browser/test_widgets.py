@@ -133,6 +133,16 @@ def test_it_fits_a_phone_and_both_themes(live, name):
     assert len(colours) == 2  # the theme's
 
 
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_axe_finds_nothing_in_a_live_widget(live, name):
+    module = pytest.importorskip("axe_playwright_python.sync_playwright")
+    for theme in THEMES:
+        page = live(name, "wide", theme)
+        found = module.Axe().run(page, context=".vit-widget").response
+        assert [rule["id"] for rule in found["violations"]] == []
+        assert len(found["passes"]) > 5
+
+
 @pytest.mark.parametrize("name", ["attention-05", "attention-14"])
 def test_the_explorer_says_what_the_data_hold(live, name):
     data, arrays = stored(name)
