@@ -13,12 +13,23 @@ document.addEventListener("DOMContentLoaded", () => {
   each("details > summary[aria-label]", (summary) =>
     summary.removeAttribute("aria-label"));
 
-  // Code, tables, pictures and formulas that scroll can be reached by keyboard.
-  each("div.highlight pre, .pst-scrollable-table-container, .cell_output pre, "
-    + "div.cell_output, .vit-scroll, .katex-display",
-    (box) => {
-      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
-    });
+  // Code, tables and equations that scroll can be reached by keyboard; what
+  // scrolls changes with the width, the fonts and what is unfolded.
+  const scrollers = "div.highlight pre, .pst-scrollable-table-container, " +
+    ".cell_output pre, div.cell_output, .vit-scroll, div.math, " +
+    ".katex-display";
+  const reach = () => each(scrollers, (box) => {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  });
+  reach();
+  addEventListener("load", reach);
+  addEventListener("resize", reach);
+  document.addEventListener("toggle", reach, true);
+
+  // Icons say nothing of their own.
+  each("i.fas, i.fab, i.fa-solid, span.fa-solid", (icon) =>
+    icon.setAttribute("aria-hidden", "true"));
 
   // The entries of the bibliography are items of its list.
   each('[role="doc-biblioentry"]', (entry) =>
