@@ -17,8 +17,9 @@ PAGE = """<!DOCTYPE html><html lang="en" data-theme="light"><head>
 "400px", 150);</script></body></html>"""
 SOUND = """<!DOCTYPE html><html lang="en"><head><title>Sound</title>
 <link rel="icon" href="data:,"></head><body>
-<dialog id="pst-search-dialog" aria-label="Search"><input aria-label="Words">
-</dialog><main><article><h1 id="top">Sound</h1><p><a href="#top">Up</a>
+<dialog id="pst-search-dialog" aria-label="Search">
+<input name="q" aria-label="Words"></dialog>
+<main><article><h1 id="top">Sound</h1><p><a href="#top">Up</a>
 <img src="p.svg" alt="A box" loading="lazy" width="9" height="9"></p>
 </article></main><script>
 const dark = matchMedia("(prefers-color-scheme: dark)");
