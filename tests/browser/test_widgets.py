@@ -111,6 +111,7 @@ def test_without_scripts_the_figure_stays(browser, name):
 
 def test_nothing_is_loaded_before_the_figure_is_near(open_page):
     page = open_page("notebooks/05_attention.html")
+    page.wait_for_timeout(2000)  # what the page asks for by itself is there
     loaded = page.evaluate(
         "performance.getEntriesByType('resource').map((e) => e.name)"
     )

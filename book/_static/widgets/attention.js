@@ -74,7 +74,7 @@ vitWidgets.kinds.attention = (box, data, arrays) => {
   const most = (shares) => {
     const n = vit.largest(shares.slice(1));
     return `${vit.place(n, side)} (${(100 * shares[n + 1] / tokens).toFixed(1)
-    } %, ${shares[n + 1].toFixed(1)} times uniform)`;
+    }\u00a0%, ${shares[n + 1].toFixed(1)} times uniform)`;
   };
 
   const draw = async () => {
@@ -105,7 +105,7 @@ vitWidgets.kinds.attention = (box, data, arrays) => {
     const who = block > 1 ? "These patches look" : "This patch looks";
     say.textContent = `Layer ${now.layer}, ${headName(now.head)}, asked from ${
       asker(now.place)}: looks most at ${most(rows[0])}; ${
-      (100 * rows[0][0] / tokens).toFixed(1)} % go to the class token. ${who} ${
+      (100 * rows[0][0] / tokens).toFixed(1)}\u00a0% go to the class token. ${who} ${
       (reach / 255 * data.longest).toFixed(0)} pixels far on average, all of ${
       now.head ? "the head" : "the layer"} ${far.toFixed(1)} (uniform: ${
       data.uniform.toFixed(1)}). The class token looks most at ${

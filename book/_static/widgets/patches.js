@@ -17,7 +17,7 @@ vitWidgets.kinds.patches = (box, data) => {
     canvas.width = canvas.height = scale * (size + gap * (side - 1));
     const context = canvas.getContext("2d");
     for (let n = 0; n < side * side; n++) {
-      const x = (n % side) * patch, y = Math.floor(n / side) * patch;
+      const x = (n % side) * patch, y = Math.floor(n / side) * patch;
       const to = (v) => scale * (v + (v / patch) * gap);
       context.drawImage(photo, x, y, patch, patch,
         to(x), to(y), scale * patch, scale * patch);
@@ -30,7 +30,7 @@ vitWidgets.kinds.patches = (box, data) => {
     cut(r);
     panel.label.textContent = `${side}x${side} patches of ${r.patch}x${r.patch}`;
     slider.input.setAttribute("aria-valuetext", `${r.patch} pixels`);
-    const share = (part) => `${(100 * part / r.total).toFixed(1)} %`;
+    const share = (part) => `${(100 * part / r.total).toFixed(1)}\u00a0%`;
     const lines = [
       ["patch size P", `${r.patch} pixels`],
       ["patches N", number(r.patches)],

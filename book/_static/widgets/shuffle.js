@@ -20,8 +20,8 @@ vitWidgets.kinds.shuffle = (box, data, arrays) => {
     const order = grid > 1
       ? vit.at(arrays[`order${grid}`], now.draw, now.image) : [0];
     order.forEach((from, n) => context.drawImage(picture,
-      (from % grid) * size, Math.floor(from / grid) * size, size, size,
-      (n % grid) * to, Math.floor(n / grid) * to, to, to));
+      (from % grid) * size, Math.floor(from / grid) * size, size, size,
+      (n % grid) * to, Math.floor(n / grid) * to, to, to));
   };
 
   const draw = async () => {
@@ -37,14 +37,14 @@ vitWidgets.kinds.shuffle = (box, data, arrays) => {
       const best = vit.largest(shares);
       const right = best === now.image ? "right" : "wrong";
       const percent = (100 * shares[best] / 255).toFixed(0);
-      words.push(`${model} says ${classes[best]} (${percent} %, ${right})`);
+      words.push(`${model} says ${classes[best]} (${percent}\u00a0%, ${right})`);
       const meter = vit.make("span", { className: `vit-meter vit-${right}` });
       meter.style.setProperty("--share", `${percent}%`);
       const cells = [
         vit.make("td", { textContent: `${classes[best]}, ${right}` }),
-        vit.make("td", {}, `${percent} %`, meter),
+        vit.make("td", {}, `${percent}\u00a0%`, meter),
         vit.make("td", {
-          textContent: `${data.accuracy[model][now.grid].toFixed(0)} %`,
+          textContent: `${data.accuracy[model][now.grid].toFixed(0)}\u00a0%`,
         }),
       ];
       return vit.make("tr", {},
@@ -71,7 +71,7 @@ vitWidgets.kinds.shuffle = (box, data, arrays) => {
   });
   const again = vit.make("button", {
     type: "button", textContent: "Shuffle again",
-    onclick: () => { now.draw = (now.draw + 1) % draws; draw(); },
+    onclick: () => { now.draw = (now.draw + 1) % draws; draw(); },
   });
   box.append(vit.make("div", { className: "vit-controls" }, garment, cuts, again),
     vit.make("div", { className: "vit-two" }, panel, table), say);
