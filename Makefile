@@ -28,7 +28,7 @@ echo "No Python 3.10 to 3.13 with venv found. Install one" \
 endef
 INSTALL := -m pip --disable-pip-version-check install
 
-.PHONY: help book weights test run lint versions peers browser clean
+.PHONY: help book weights test run lint versions peers browser pdf clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' \
@@ -97,6 +97,9 @@ peers: .venv-peers/ready ## compare with timm, torchvision and transformers
 
 browser: book .venv-browser/ready ## look at the site in the system's Chromium
 	$(BROWSER_PY) -m pytest -x --confcutdir=tests/browser tests/browser
+
+pdf: book .venv-browser/ready ## the whole book as one PDF, beside the site
+	@$(BROWSER_PY) tools/pdf.py
 
 clean: ## remove the built site and the caches, keep .venv
 	rm -rf _build build *.egg-info .pytest_cache .ruff_cache

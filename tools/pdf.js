@@ -101,7 +101,7 @@ const book = {
     return nav;
   },
 
-  /** Join the pages; resolves when formulas and pictures are there. */
+  /** Join the pages; resolves when fonts and pictures are there. */
   async join(pages) {
     const urls = new Set(pages.map(({ url }) => url));
     const title = document.querySelector(".bd-article h1").firstChild;

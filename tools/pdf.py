@@ -20,7 +20,7 @@ from playwright.sync_api import sync_playwright
 from pypdf import PdfReader
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 TOOLS = Path(__file__).resolve().parent
 ROOT = TOOLS.parent
@@ -46,34 +46,36 @@ def bookmarks(file: Path) -> list[tuple[str, int]]:
     return list(walk(reader.outline))
 
 
-def join(page: Page, site: Path, part: str) -> None:
-    """Open the first page and join to it all whose address has this part."""
+def join(page: Page, site: Path, names: tuple[str, ...]) -> None:
+    """Open the first page and join all whose address has one of the names."""
     page.goto((site / "book" / "intro.html").as_uri())
     page.add_script_tag(path=TOOLS / "pdf.js")
     page.add_style_tag(path=TOOLS / "pdf.css")
     pages = page.evaluate("book.pages()")
-    pages = [found for found in pages if part in found["url"]]
+    pages = [
+        found for found in pages if any(name in found["url"] for name in names)
+    ]
     for found in pages:
         file = Path(unquote(urlsplit(found["url"]).path))
         found["html"] = file.read_text(encoding="utf-8")
     page.evaluate("pages => book.join(pages)", pages)
 
 
-def make(site: Path, file: Path, part: str = "") -> int:
+def make(
+    browser: Browser, site: Path, file: Path, names: tuple[str, ...] = ("",)
+) -> int:
     """Write the site's pages to one file; return how many it has.
 
     The second print has the numbers that the first one's bookmarks tell.
     """
-    with sync_playwright() as play:
-        browser = launch(play)
-        page = browser.new_page(color_scheme="light")
-        page.set_default_timeout(300_000)
-        join(page, site, part)
-        page.pdf(path=file, **PRINT)
-        numbers = [number for _, number in bookmarks(file)]
-        page.evaluate("numbers => book.number(numbers)", numbers)
-        page.pdf(path=file, **PRINT)
-        browser.close()
+    page = browser.new_page(color_scheme="light")
+    page.set_default_timeout(300_000)
+    join(page, site, names)
+    page.pdf(path=file, **PRINT)
+    numbers = [number for _, number in bookmarks(file)]
+    page.evaluate("numbers => book.number(numbers)", numbers)
+    page.pdf(path=file, **PRINT)
+    page.close()
     if [number for _, number in bookmarks(file)] != numbers:
         raise RuntimeError("the contents' page numbers moved the pages")
     return len(PdfReader(file).pages)
@@ -85,7 +87,10 @@ def main() -> int:
     file = folder / "_build" / NAME
     print("Printing the book ...", flush=True)
     start = time.monotonic()
-    pages = make(folder / "_build" / "html", file)
+    with sync_playwright() as play:
+        browser = launch(play)
+        pages = make(browser, folder / "_build" / "html", file)
+        browser.close()
     size = file.stat().st_size / 1e6
     seconds = time.monotonic() - start
     print(f"{pages} pages, {size:.1f} MB, {seconds:.0f} s: {file}")
