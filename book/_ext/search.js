@@ -22,3 +22,19 @@ function splitQuery(query) {
 if (location.protocol === "file:") {
   DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 }
+
+/**
+ * Raise a page by how much of the query one of its titles holds.
+ * @param {Array} result page, title, anchor, description, score and file
+ * @returns {number} the score to sort by
+ */
+Scorer.score = ([page, , , , score]) => {
+  const query = new URLSearchParams(location.search).get("q").toLowerCase();
+  const words = splitQuery(query);
+  const { alltitles, docnames } = Search._index;
+  const held = Object.entries(alltitles)
+    .filter(([, places]) => places.some(([file]) => docnames[file] === page))
+    .map(([title]) => splitQuery(title.toLowerCase()))
+    .map((title) => words.filter((word) => title.includes(word)).length);
+  return score + 20 * Math.max(0, ...held) / words.length;
+};

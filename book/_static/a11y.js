@@ -1,3 +1,7 @@
+// Sphinx marks the words that were searched for, and asks for the box of the
+// element they stand in; a diagram's hidden title and description have none.
+SVGElement.prototype.getBBox ??= () => new DOMRect();
+
 // Names and landmarks that the theme leaves out, for screen readers.
 document.addEventListener("DOMContentLoaded", () => {
   const each = (selector, change) =>
