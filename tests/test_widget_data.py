@@ -27,7 +27,7 @@ def test_every_tag_has_its_script_and_its_data():
         assert (SCRIPTS / f"{name.split('-')[0]}.js").is_file()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(NAMES))
 def test_a_page_loads_little(name):
     files = ["loader.js", "base.js", "widgets.css", f"data/{name}.js"]
     files.append(f"{name.split('-')[0]}.js")
