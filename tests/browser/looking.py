@@ -162,18 +162,20 @@ class Look:
         if size > MAX_BYTES:
             self.note("too heavy", where, [f"{size / 1e6:.2f} MB"])
         shift = page.evaluate("vitLook.shift()")
-        if shift > MAX_SHIFT:
-            moved = " · ".join(page.evaluate("vitLook.moved()"))
-            self.note("layout shift", where, [f"{shift:.3f}: {moved}"])
+        moved = " · ".join(page.evaluate("vitLook.moved()"))
         paint = page.evaluate("vitLook.paint()")
         for _ in range(TRIES - 1):
-            if paint < MAX_PAINT:
+            if paint < MAX_PAINT and shift < MAX_SHIFT:
                 break
-            again = self.browser.new_page()
+            again = self.browser.new_page(viewport=page.viewport_size)
             again.add_init_script(LOOK)
             again.goto(f"{self.addresses['http']}/{self.name}")
+            again.wait_for_load_state("networkidle")
             paint = min(paint, again.evaluate("vitLook.paint()"))
+            shift = min(shift, again.evaluate("vitLook.shift()"))
             again.close()
+        if shift > MAX_SHIFT:  # each time: no matter of late fonts alone
+            self.note("layout shift", where, [f"{shift:.3f}: {moved}"])
         if paint > MAX_PAINT:
             self.note("late first paint", where, [f"{paint:.0f} ms"])
         self.note(
