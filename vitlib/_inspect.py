@@ -1,7 +1,6 @@
 """Chapters 12 to 15: `python -m vitlib inspect`, a picture looked through."""
 
 import json
-import tempfile
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor
 from vitlib._inputs import reading
 from vitlib._picture import MODES, read_picture
 from vitlib._views import View, figures
+from vitlib._whole import whole_folder
 from vitlib.data import normalize
 from vitlib.inspection import uniform_distance
 from vitlib.model import VisionTransformer
@@ -50,18 +50,12 @@ def inspect(args: Namespace) -> dict[str, Any]:
         **{name: view.numbers() for name, view in views.items()},
         "classes": _classes(model, views["trained"].tokens, notes),
     }
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        dir=folder.parent, prefix=".partial-"
-    ) as at:
-        draft = Path(at, "whole")
-        draft.mkdir()
+    with whole_folder(folder) as draft:
         plot.use_style()
         for name, figure in figures(pixels, views):
             plot.save(figure, draft / f"{name}.png")
         text = json.dumps(found, indent=2)
         (draft / "inspect.json").write_text(text, encoding="utf-8")
-        draft.replace(folder)
     files = sorted(str(path) for path in folder.iterdir())
     print(f"{picture} by {notes['name']}: wrote {', '.join(files)}")
     return {"folder": str(folder), "files": files, **found}

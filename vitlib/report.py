@@ -1,10 +1,11 @@
 """Chapter 17: what was found, as one page and its figures in a folder."""
 
-import tempfile
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from vitlib._whole import whole_folder
 
 STYLE = """
 body { max-width: 46rem; margin: 2rem auto; padding: 0 1rem;
@@ -58,12 +59,7 @@ def write_report(
     for section in sections:
         if section.figure is not None and not section.alt.strip():
             raise ValueError(f"the figure of {section.title!r} needs alt text")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        dir=folder.parent, prefix=".partial-"
-    ) as at:
-        draft = Path(at, "whole")
-        draft.mkdir()
+    with whole_folder(folder) as draft:
         body = [
             line
             for number, section in enumerate(sections, 1)
@@ -81,7 +77,6 @@ def write_report(
         ]
         text = "\n".join(page)
         (draft / "index.html").write_text(text, encoding="utf-8")
-        draft.replace(folder)
     return folder / "index.html"
 
 
