@@ -33,7 +33,12 @@ from importlib.util import find_spec
 
 REPOSITORY = "{repository_url()}"
 if find_spec("vitlib") is None:
-    %pip install -q "vitlib[book] @ git+{{REPOSITORY}}"\
+    %pip install -q "vitlib[book] @ git+{{REPOSITORY}}"
+    if find_spec("vitlib") is None:
+        raise ImportError(
+            "vitlib is not installed: pip says why above. Once REPOSITORY "
+            "opens in a browser, run this cell again."
+        )\
 '''
 
 KERNEL = {

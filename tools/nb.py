@@ -5,14 +5,7 @@
 
 Without files, both take every notebook of `notebooks/`. The rules that
 `check` holds are in `hygiene.py`, and so is INSTALL_CELL, the first code
-cell of every chapter:
-
-    # In Colab this installs the book's package; elsewhere it does nothing.
-    from importlib.util import find_spec
-
-    REPOSITORY = "https://github.com/OWNER/vit-step-by-step"
-    if find_spec("vitlib") is None:
-        %pip install -q "vitlib[book] @ git+{REPOSITORY}"
+cell of every chapter.
 """
 
 from __future__ import annotations
