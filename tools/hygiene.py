@@ -34,11 +34,8 @@ from importlib.util import find_spec
 REPOSITORY = "{repository_url()}"
 if find_spec("vitlib") is None:
     %pip install -q "vitlib[book] @ git+{{REPOSITORY}}"
-    if find_spec("vitlib") is None:
-        raise ImportError(
-            "vitlib is not installed: pip says why above. Once REPOSITORY "
-            "opens in a browser, run this cell again."
-        )\
+HELP = "pip says above why it failed. Does REPOSITORY open? Run this again."
+assert find_spec("vitlib"), HELP\
 '''
 
 KERNEL = {
