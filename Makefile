@@ -28,7 +28,8 @@ echo "No Python 3.10 to 3.13 with venv found. Install one" \
 endef
 INSTALL := -m pip --disable-pip-version-check install
 
-.PHONY: help book weights test run lint versions peers browser pdf clean
+.PHONY: help book weights test run lint versions colab peers browser pdf \
+  address lock sbom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' \
@@ -84,8 +85,12 @@ versions: ## the package's tests with the oldest or newest allowed packages
 	  $(if $(filter oldest,$(PACKAGES)),lowest-direct,highest)
 	.venv-versions/bin/python $(INSTALL) -q --no-deps --no-build-isolation -e .
 	.venv-versions/bin/python -m pytest -n 2 --dist loadfile \
-	  $(addprefix --ignore=tests/,peers browser) \
-	  --ignore-glob='tests/test_[bn]*' --ignore=tests/test_project.py tests
+	  $(addprefix --ignore=tests/,peers browser test_project.py test_lock.py) \
+	  --ignore-glob='tests/test_[bn]*' tests
+
+# Where Colab shows a chapter alone: its first cell installs the package.
+colab: .venv/ready ## run the chapters as a bare Colab would; ONLY="02 05"
+	@$(PY) tools/colab.py $(ONLY)
 
 lint: .venv/ready ## ruff, and the state of the notebooks
 	$(PY) -m ruff check $(CODE)
@@ -100,6 +105,19 @@ browser: book .venv-browser/ready ## look at the site in the system's Chromium
 
 pdf: book .venv-browser/ready ## the whole book as one PDF, beside the site
 	@$(BROWSER_PY) tools/pdf.py
+
+address: .venv/ready ## write the address of _config.yml into all files
+	@$(PY) tools/address.py
+
+lock: .venv/ready ## write the lock files, with a hash of every package
+	@$(PY) tools/lock.py
+
+# uv takes the tool from the index, into its own cache.
+sbom: .venv/ready ## list all that the book is made with, as _build/sbom.json
+	@mkdir -p _build
+	$(PY) -m uv tool run --from cyclonedx-bom==7.5.0 cyclonedx-py \
+	  requirements requirements.lock --pyproject pyproject.toml \
+	  --output-reproducible --output-file _build/sbom.json
 
 clean: ## remove the built site and the caches, keep .venv
 	rm -rf _build build *.egg-info .pytest_cache .ruff_cache

@@ -12,12 +12,13 @@ import zipfile
 
 import numpy as np
 import pytest
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, load_model_from_string, numpy_helper
 from torch.testing import assert_close
 
 from vitlib import ViTConfig
 from vitlib.__main__ import main
 from vitlib.pretrained import focus, load, load_or_book
+from vitlib.pretrained._onnx import read_onnx
 
 D, M, DEPTH, GRID, P = 12, 24, 2, 3, 2
 CONFIG = ViTConfig(
@@ -264,14 +265,47 @@ def test_without_the_wheel_the_book_steps_in(wheel, kept, capsys):
     assert "dinov2-type-s14 is out of reach" in said
 
 
-def test_without_onnx_the_book_steps_in(wheel, monkeypatch, kept, capsys):
+def test_onnx_need_not_be_installed(wheel, monkeypatch, kept):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ImportError, match="pip install onnx"):
-        focus.prepare()
-    assert kept() == []
-    _, notes = load_or_book("dinov2-type-s14")
-    assert notes["name"] == "book"
-    assert "needs onnx" in capsys.readouterr().out
+    focus.prepare()
+    assert kept() == FILES
+
+
+def test_the_reader_reads_what_onnx_reads():
+    tensors, nodes = read_onnx(GRAPH)
+    graph = load_model_from_string(GRAPH).graph
+    assert len(graph.node) > 20
+    assert [(n.op_type, n.input, n.output) for n in graph.node] == nodes
+    assert list(tensors) == [each.name for each in graph.initializer]
+    for each in graph.initializer:
+        theirs = numpy_helper.to_array(each)
+        assert (tensors[each.name].numpy() == theirs).all()
+
+
+def test_the_reader_passes_over_tensors_of_other_types():
+    whole = numpy_helper.from_array(np.arange(3), "whole")
+    packed = TensorProto(name="packed", data_type=TensorProto.FLOAT)
+    packed.raw_data = bytes(24)
+    packed.dims.extend([2, 3])
+    graph = helper.make_graph([], "graph", [], [], [whole, packed])
+    data = helper.make_model(graph).SerializeToString()
+    tensors, nodes = read_onnx(data)
+    assert nodes == []
+    assert {k: v.shape for k, v in tensors.items()} == {"packed": (2, 3)}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.999])
+def test_the_reader_refuses_half_a_file(share):
+    with pytest.raises(ValueError, match="no ONNX file"):
+        read_onnx(GRAPH[: int(share * len(GRAPH))])
+
+
+@pytest.mark.parametrize(
+    "data", [b"\xff" * 20, b"\x3b", b"?" * 9, b"\x3a\x05"]
+)
+def test_the_reader_refuses_other_bytes(data):
+    with pytest.raises(ValueError, match="no ONNX file"):
+        read_onnx(data)
 
 
 def test_a_misspelt_name_is_no_reason_to_step_in():

@@ -77,6 +77,7 @@ RANKS = {
     "pretrained._files": 0,
     "pretrained._fit": 5,
     "pretrained._names": 0,
+    "pretrained._onnx": 0,
     "pretrained.registry": 3,
     "pretrained.focus": 5,
     "pretrained.hub": 6,
@@ -100,7 +101,6 @@ RANKS = {
 OPTIONAL = {
     "huggingface_hub",
     "matplotlib",
-    "onnx",
     "PIL",
     "pooch",
     "skimage",

