@@ -34,6 +34,22 @@ def test_chapter(path):
     assert not found, "\n".join(found)
 
 
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_shown_code_is_the_code_of_today(path):
+    files = [file.read_text("utf-8") for file in ROOT.glob("vitlib/**/*.py")]
+    for cell in nbformat.read(path, as_version=4).cells:
+        for output in cell.get("outputs", []):
+            text = output.get("data", {}).get("text/markdown", "")
+            if not text.startswith("```python\n"):
+                continue
+            for shown in (
+                text.strip("`").removeprefix("python\n").split("\n\n\n")
+            ):
+                assert any(shown.strip("\n") in file for file in files), (
+                    f"{cell.id} shows old code; `make run` it again:\n{shown}"
+                )
+
+
 DIAGRAM = '<svg xmlns="http://www.w3.org/2000/svg" class="vit-diagram"></svg>'
 
 
