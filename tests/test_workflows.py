@@ -113,7 +113,7 @@ def test_commands_and_files_exist(text):
     makefile = (ROOT / "Makefile").read_text("utf-8")
     for target in " ".join(lines).split():
         assert "=" in target or re.search(rf"^{target}:", makefile, re.M)
-    for file in re.findall(r"\b(?:tools|\.ci)/[\w.]+|[\w-]+\.lock", plain):
+    for file in re.findall(r"(?:\btools|\.ci)/[\w.]+|[\w-]+\.lock", plain):
         assert (ROOT / file).exists(), file
 
 

@@ -45,7 +45,7 @@ def written(root: Path) -> str:
 
 def tracked(root: Path) -> list[Path]:
     """Return the files that git knows, without pictures and other bytes."""
-    command = ["git", "grep", "-zIl", "", "--", ".", ":!_config.yml"]
+    command = ["git", "grep", "-zIl", "", "--", ".", ":(exclude)_config.yml"]
     output = subprocess.run(
         command, cwd=root, capture_output=True, text=True, check=True
     ).stdout

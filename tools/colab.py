@@ -121,8 +121,8 @@ def surroundings(python: str | Path, folder: Path) -> dict[str, str]:
     spec = {"argv": [*words, "{connection_file}"], "display_name": "Colab"}
     spec |= {"language": "python"}
     (kernel / "kernel.json").write_text(json.dumps(spec))
-    left_out = {"PYTHONPATH", "VIRTUAL_ENV", "PIP_CONSTRAINT", "MPLBACKEND"}
-    kept = {k: v for k, v in os.environ.items() if k not in left_out}
+    left_out = ("PYTHON", "VIRTUAL_ENV", "PIP_CONSTRAINT", "MPLBACKEND")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(left_out)}
     return kept | {
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"url.{clone.as_uri()}.insteadOf",
