@@ -116,7 +116,7 @@ lock: .venv/ready ## write the lock files, with a hash of every package
 sbom: .venv/ready ## list all that the book is made with, as _build/sbom.json
 	@mkdir -p _build
 	$(PY) -m uv tool run --from cyclonedx-bom==7.5.0 cyclonedx-py \
-	  requirements requirements.lock --pyproject pyproject.toml \
+	  requirements requirements-index.lock --pyproject pyproject.toml \
 	  --output-reproducible --output-file _build/sbom.json
 
 clean: ## remove the built site and the caches, keep .venv

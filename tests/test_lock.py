@@ -10,7 +10,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ("requirements.lock", "requirements-cuda.lock")
+FILES = ("requirements.lock", "requirements-index.lock")
+CPU = "requirements-cpu.lock"
 
 
 def entries(name):
@@ -48,10 +49,10 @@ def holding(requirements, minor, system="linux"):
     return dict(found)
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [*FILES, CPU])
 def test_every_entry_is_exact_and_has_hashes(name):
     listed = entries(name)
-    assert len(listed) > 10
+    assert len(listed) == 1 if name == CPU else len(listed) > 10
     for requirement, hashes in listed:
         assert re.fullmatch(r"==[^*,]+", str(requirement.specifier))
         assert hashes, requirement
@@ -62,7 +63,8 @@ def test_every_entry_is_exact_and_has_hashes(name):
 @pytest.mark.parametrize("minor", [10, 11, 12, 13])
 def test_lock_agrees_with_requirements(minor, system):
     asked = holding(pins(), minor, system)
-    locked = holding([r for r, _ in entries(FILES[0])], minor, system)
+    listed = [r for name in FILES for r, _ in entries(name)]
+    locked = holding(listed, minor, system)
     assert asked.items() <= locked.items()
 
 
@@ -99,12 +101,19 @@ def test_lock_is_whole_and_has_the_releases_of_this_environment():
 
 
 def test_both_builds_of_torch_are_listed():
-    hashes = {r.name: found for r, found in entries(FILES[0])}["torch"]
-    assert len(hashes) > 10  # the index's, for each system and Python
-    pin, build = lock.CPU_BUILD
-    assert pin in (ROOT / "requirements.txt").read_text("utf-8").splitlines()
-    assert build in hashes
-    cuda = {r.name for r, _ in entries(FILES[1])}
-    assert {"triton"} < cuda
-    assert all(lock.CUDA.match(name) for name in cuda)
-    assert not any(lock.CUDA.match(r.name) for r, _ in entries(FILES[0]))
+    ((build, hashes),) = entries(CPU)
+    assert (str(build), hashes) == (lock.CPU_BUILD[0], [lock.CPU_BUILD[1]])
+    torch = {r.name: r.specifier for r in pins()}["torch"]
+    assert torch.contains(str(build.specifier).removeprefix("=="))
+    index = {r.name: found for r, found in entries(FILES[1])}
+    assert {"torch", "triton"} < set(index)
+    assert len(index["torch"]) > 10  # for each system and Python
+    assert all(lock.PYTORCH.match(f"{name}=") for name in index)
+    plain = [r.name for r, _ in entries(FILES[0])]
+    assert not any(lock.PYTORCH.match(f"{name}=") for name in plain)
+
+
+@pytest.mark.parametrize("name", [FILES[1], CPU])
+def test_each_build_comes_with_all_the_rest(name):
+    lines = (ROOT / name).read_text("utf-8").splitlines()
+    assert lines.count("-r requirements.lock") == 1

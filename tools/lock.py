@@ -2,13 +2,13 @@
 
     python tools/lock.py
 
-`requirements.lock` has all that requirements.txt needs, on every system and
-Python from 3.10 to 3.13, with PyTorch's small CPU build as well as the
-package index's own. The latter needs CUDA's libraries on Linux, too: they
-are in `requirements-cuda.lock`.
+`requirements.lock` has all that requirements.txt needs but PyTorch, on every
+system and Python from 3.10 to 3.13. Two files include it. One adds the
+package index's PyTorch, which on Linux needs CUDA's libraries; the other
+adds PyTorch's small CPU build, for Linux and the book's own Python.
 
-    pip install --require-hashes -r requirements.lock
-    pip install --require-hashes -r requirements.lock -r requirements-cuda.lock
+    pip install --require-hashes -r requirements-index.lock
+    pip install --require-hashes -r requirements-cpu.lock
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAD = "# Written by tools/lock.py from requirements.txt.\n"
-CUDA = re.compile(r"(nvidia-|cuda-|triton)")
+PYTORCH = re.compile(r"(torch=|nvidia-|cuda-|triton=)")
 CPU_BUILD = (  # torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl
-    "torch==2.13.0",
+    "torch==2.13.0+cpu",
     "6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",
 )
 
@@ -38,22 +38,20 @@ def compiled() -> str:
 
 def blocks(text: str) -> list[str]:
     """Return a lock file's entries, each with its hashes."""
-    return re.findall(r"^[^#\s].*\n(?:    .*\n)*", text, re.MULTILINE)
+    return re.findall(r"^[a-z].*\n(?:    .*\n)*", text, re.MULTILINE)
 
 
 def main() -> None:
-    """Resolve, part what is CUDA's, and write both files."""
-    plain, cuda = HEAD, HEAD
+    """Resolve, part what is PyTorch's, and write the files."""
+    include = f"{HEAD}-r requirements.lock\n"
     pin, sha256 = CPU_BUILD
+    files = {"": HEAD, "-index": include}
+    files["-cpu"] = f"{include}{pin} \\\n    --hash=sha256:{sha256}\n"
     for block in blocks(compiled()):
-        if re.match(rf"{re.escape(pin)}\s", block):
-            block = f"{block.rstrip()} \\\n    --hash=sha256:{sha256}\n"
-        if CUDA.match(block):
-            cuda += block
-        else:
-            plain += block
-    (ROOT / "requirements.lock").write_text(plain, encoding="utf-8")
-    (ROOT / "requirements-cuda.lock").write_text(cuda, encoding="utf-8")
+        files["-index" if PYTORCH.match(block) else ""] += block
+    for name, text in files.items():
+        path = ROOT / f"requirements{name}.lock"
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
