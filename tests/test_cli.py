@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from vitlib import VARIANTS, ViTConfig, __version__, _commands, _inputs
-from vitlib.__main__ import main
+from vitlib.__main__ import COMMANDS, main
 from vitlib._cli import EPILOG, parse
 from vitlib._options import attribute_texts, given, option
 from vitlib.data import CIFAR10_STATS, FASHION_MNIST_STATS, load_sample
@@ -589,6 +589,26 @@ def test_a_real_process_stops_at_a_signal():
     assert err.startswith("vitlib: stopped by SIGINT; ")
     step = int(re.search(r"stopped after step (\d+)", out)[1])
     assert Path(f"a/step-{step:08}/state.json").is_file()
+
+
+@pytest.mark.parametrize("json_asked", [False, True])
+def test_what_a_library_prints_is_no_part_of_the_json(
+    json_asked, monkeypatch, capfd
+):
+    def noisy(args):
+        os.write(1, b"[Gloo] Rank 0 is connected to 1 peer ranks.\n")
+        return {"name": "noisy"}
+
+    monkeypatch.setitem(COMMANDS, "evaluate", noisy)
+    asked = ["--json"] if json_asked else []
+    assert main(["evaluate", "book", "--data", "sample", *asked]) == 0
+    said = capfd.readouterr()
+    if json_asked:
+        assert json.loads(said.out)["name"] == "noisy"
+    assert ("Gloo" in said.err, "Gloo" in said.out) == (
+        json_asked,
+        not json_asked,
+    )
 
 
 @pytest.mark.parametrize("extra", [[], ["--fsdp", "--ema", "0.9"]])

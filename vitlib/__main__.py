@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     args = parse(argv, __version__)
     first = os.environ.get("RANK", "0") == "0"
-    with stoppable(), open(os.devnull, "w") as nowhere:
+    with stoppable(), aside(args.json), open(os.devnull, "w") as nowhere:
         progress = sys.stderr if args.json else sys.stdout
         try:
             with redirect_stdout(progress if first else nowhere):
@@ -72,6 +72,22 @@ def main(argv: list[str] | None = None) -> int:
     if args.json and first:
         print(json.dumps({"command": args.command, **result}), flush=True)
     return 0
+
+
+@contextmanager
+def aside(wanted: bool) -> Iterator[None]:
+    """Send to standard error what libraries print below Python, as gloo."""
+    if not wanted:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def complain(error: BaseException, code: int) -> int:

@@ -18,7 +18,7 @@ from torch.distributed.checkpoint import state_dict as states
 from vitlib.trainer import Trainer
 
 OPTIONS = states.StateDictOptions(flatten_optimizer_state_dict=True)
-# What an index of tensors is made of, from PyTorch 2.4 to 2.14.
+# What an index of tensors is made of, from PyTorch 2.9 to 2.14.
 CLASSES = {
     "torch.Size",
     "torch.serialization._get_layout",
@@ -109,9 +109,10 @@ def _cause(error: BaseException) -> str:
 
 @contextmanager
 def _no_warning() -> Iterator[None]:
-    """One process is no fault; PyTorch warns of it."""
+    """One process is no fault; PyTorch warns of it, or of its own code."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.distributed is")
+        warnings.filterwarnings("ignore", "TypedStorage is deprecated")
         yield
 
 
