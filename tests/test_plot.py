@@ -96,6 +96,19 @@ def test_curves_tell_references_apart_and_write_chosen_ticks():
     assert ax.get_xticks(minor=True).size == 0
 
 
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [([0.02, 50], "0.1"), ([900, 60_000], "10,000"), ([1e-9, 1], "10^{-4}")],
+)
+def test_a_short_log_axis_has_plain_numbers(values, wanted):
+    fig = plot.curves({"a": ([1, 2], values)}, "x", "y", log="y")
+    fig.canvas.draw()
+    labels = [tick.get_text() for tick in fig.axes[0].get_yticklabels()]
+    assert any(wanted in label for label in labels)
+    short = not any("10^" in label for label in labels)
+    assert short == (values[0] > 1e-4)
+
+
 def test_bars_write_means_and_show_every_seed():
     fig = plot.bars({"one": 2.0, "seeds": [1.0, 3.5]}, "accuracy (%)")
     ax = fig.axes[0]

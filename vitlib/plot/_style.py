@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatterSciNotation
 from torch import Tensor
 
 STYLE = Path(__file__).parents[1] / "vitlib.mplstyle"
@@ -48,6 +50,24 @@ def bare(ax: Axes, label: str = "") -> None:
     ax.set(xticks=[], yticks=[], xlabel=label)
     ax.grid(False)
     ax.spines[:].set_visible(False)
+
+
+class PlainLog(LogFormatterSciNotation):
+    """Write 0.1, 1 and 1,000 where powers of ten would only be longer."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """Label a tick, or leave it bare where matplotlib would."""
+        label = super().__call__(x, pos)
+        low, high = self.axis.get_view_interval()
+        plain = label and low > 5e-5 and high < 1e6
+        return f"{x:,g}" if plain else label
+
+
+def log_axis(axis: Axis) -> None:
+    """Make an axis logarithmic, with plain numbers where they are short."""
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.set_major_formatter(PlainLog())
+    axis.set_minor_formatter(PlainLog())
 
 
 def save(fig: Figure, path: str | Path) -> None:

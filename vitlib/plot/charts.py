@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from vitlib.plot._style import WIDTH, Values, to_numpy
+from vitlib.plot._style import WIDTH, Values, log_axis, to_numpy
 
 MARKERS = "osD^vP"
 
@@ -49,9 +49,9 @@ def curves(
     for (name, level), dash in zip(levels, cycle(("--", ":", "-."))):
         ax.axhline(level, color="#5b6470", linestyle=dash, label=name)
     for axis in log:
-        getattr(ax, f"set_{axis}scale")("log")
+        log_axis(getattr(ax, f"{axis}axis"))
     if len(xticks):
-        ax.set_xticks(xticks, [f"{tick:g}" for tick in xticks])
+        ax.set_xticks(xticks, [f"{tick:,g}" for tick in xticks])
         ax.set_xticks([], minor=True)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     if len(series) + len(reference or {}) > 1:
