@@ -1,6 +1,9 @@
 """The book holds together: its pages, their tables, the built site."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import hygiene
@@ -160,10 +163,48 @@ def test_every_reference_is_cited_or_listed():
     assert all(re.fullmatch(r"[a-z]+(19|20)\d\d", key) for key in keys)
 
 
+# Read by every Python at its start: a line for each socket that asks someone.
+WATCH = """
+import sys
+def note(event, args):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
+        with open({path!r}, "a") as file:
+            print(event, args[-1], sys.argv[:1], file=file)
+sys.addaudithook(note)
+"""
+ASK = """
+import socket
+try:
+    socket.create_connection(("127.0.0.1", 9), timeout=1).close()
+except OSError:
+    pass
+"""
+
+
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """Build the book once, with warnings as errors."""
-    return book_tool.build(tmp_path_factory.mktemp("book")).parent
+def asked(tmp_path_factory):
+    """The file in which a watched Python notes whom it asked."""
+    folder = tmp_path_factory.mktemp("watch")
+    file = folder / "asked.txt"
+    (folder / "sitecustomize.py").write_text(WATCH.format(path=str(file)))
+    return file
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory, asked):
+    """Build the book once, with warnings as errors, and watch it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(asked.parent), prepend=os.pathsep)
+        return book_tool.build(tmp_path_factory.mktemp("book")).parent
+
+
+def test_the_build_asks_nobody(site, asked):
+    assert (site / "index.html").exists()
+    assert not asked.exists(), asked.read_text()
+    environment = {**os.environ, "PYTHONPATH": str(asked.parent)}
+    command = [sys.executable, "-c", ASK]
+    subprocess.run(command, env=environment, check=True)
+    assert "socket.connect" in asked.read_text()  # else nothing was watched
 
 
 def test_site_has_no_broken_link_and_loads_nothing_from_elsewhere(site):
