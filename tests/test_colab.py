@@ -1,5 +1,6 @@
 """The rehearsal of Colab: what it chooses, what it notices."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -131,3 +132,23 @@ def test_first_cell_installs_what_it_lacks_or_says_what_to_do(tmp_path):
     assert colab.repository_url() in results[1].stdout
     assert results[1].returncode == 1
     assert "Does REPOSITORY open? Run this again" in results[1].stderr
+
+
+ASKS = re.compile(
+    r"google\.colab|drive\.mount|\binput\(|getpass|userdata|\blogin\(|_TOKEN"
+)
+
+
+def test_only_one_marked_cell_asks_for_anything():
+    """And that one only where its switch was set."""
+    found = {}
+    for path in NOTEBOOKS:
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.cell_type == "code" and ASKS.search(cell.source):
+                found[cell.id] = cell.source
+    assert list(found) == ["p17-drive"]
+    first, switch, condition, *body = found["p17-drive"].splitlines()
+    assert first.startswith("# @title In Colab")
+    assert switch == 'SAVE_TO_DRIVE = False  # @param {type: "boolean"}'
+    assert condition == "if SAVE_TO_DRIVE:"
+    assert all(line.startswith("    ") or not line for line in body)
