@@ -151,3 +151,9 @@ def test_readme_states_what_was_measured():
     assert f"classifies {100 * shipped['test']:.2f} % of" in words
     assert f"interval {100 * low:.2f} to {100 * high:.2f} %" in words
     assert f"after {shipped['cpu_minutes']:.0f} minutes on one core" in words
+    file = ROOT / "results" / "throughput.json"
+    ways = json.loads(file.read_text("utf-8"))["ways"]
+    share = ways["bare step"]["fit_to_this"]
+    assert f"`fit` keeps {100 * share:.1f} % of the speed" in words
+    times = ways["timm, DataLoader"]["fit_to_this"]
+    assert f"trains {times:.1f} times as many images" in words
