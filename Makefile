@@ -85,7 +85,8 @@ versions: ## the package's tests with the oldest or newest allowed packages
 	  $(if $(filter oldest,$(PACKAGES)),lowest-direct,highest)
 	.venv-versions/bin/python $(INSTALL) -q --no-deps --no-build-isolation -e .
 	.venv-versions/bin/python -m pytest -n 2 --dist loadfile \
-	  $(addprefix --ignore=tests/,peers browser test_project.py test_lock.py) \
+	  $(addprefix --ignore=tests/,peers browser test_project.py test_lock.py \
+	  test_look.py test_figures_zip.py test_light_pages.py) \
 	  --ignore-glob='tests/test_[bn]*' tests
 
 # Where Colab shows a chapter alone: its first cell installs the package.

@@ -28,6 +28,12 @@ from vitlib.trainer import Trainer
 
 if not hasattr(fake_tensor, "_DISPATCH_META_HANDLERS"):
     pytest.skip("PyTorch's fake tensors changed", allow_module_level=True)
+try:
+    with FakeTensorMode():
+        torch.ones(1).to("cuda")
+except RuntimeError as error:
+    if "NVIDIA driver" in str(error):  # CUDA's build of 2.9 asks even here
+        pytest.skip(str(error), allow_module_level=True)
 # deepcopy of a fake tensor asks for its address
 pytestmark = pytest.mark.filterwarnings("ignore:Accessing the data pointer")
 

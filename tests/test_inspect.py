@@ -200,6 +200,10 @@ def test_every_mode_becomes_colour_or_grey(mode, tmp_path):
     grey = Image.new("L", (9, 9), 255).convert(mode)
     suffix = "tif" if mode in ("CMYK", "YCbCr") else "png"
     grey.save(tmp_path / f"a.{suffix}")
+    try:
+        Image.open(tmp_path / f"a.{suffix}").load()
+    except OSError:  # below 13, of a TIFF in YCbCr
+        pytest.skip("this Pillow cannot read what it has written")
     for channels in (1, 3):
         pixels, _ = read(tmp_path / f"a.{suffix}", channels)
         assert (pixels == 255).all()

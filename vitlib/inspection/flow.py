@@ -76,7 +76,7 @@ def _flows(capacities: np.ndarray, source: int) -> list[int]:
     from scipy.sparse.csgraph import maximum_flow
 
     L, T, _ = capacities.shape
-    layer, above, below = np.nonzero(capacities)
+    layer, above, below = np.int32(np.nonzero(capacities))
     ends = layer * T + above, (layer + 1) * T + below
     count = (L + 1) * T
     network = csr_array(
