@@ -306,16 +306,12 @@ def test_each_weight_starts_as_the_released_code_has_it():
     assert abs(wide.pos_embed.std().item() / 0.5 - 1) < 0.08
 
 
-@pytest.mark.parametrize("shape", [(7,), (192, 768), (4, 3, 16, 16)])
+@pytest.mark.parametrize("shape", [(192, 768), (64, 3, 16, 16)])
 def test_the_cut_normal_is_the_same_in_every_pytorch(shape):
     torch.manual_seed(0)
     found = torch.empty(shape)
     cut_normal_(found, 0.5)
     assert found.abs().max() <= 1.0
-    if shape == (7,):  # no draw of these lies outside
-        torch.manual_seed(0)
-        assert torch.equal(found, torch.empty(7).normal_(std=0.5))
-        return
     assert abs(found.std().item() / (0.8796 * 0.5) - 1) < 0.01
     if re.match(r"2\.1[345]\.", torch.__version__):
         torch.manual_seed(0)
