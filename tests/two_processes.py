@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -43,9 +44,21 @@ if not hasattr(torch.optim, "Muon"):
     del RECIPES["muon"]
 
 
+@contextmanager
 def in_float32():
     """Muon multiplies in bfloat16, which rounds by the order of products."""
-    return patch.object(torch.Tensor, "bfloat16", torch.Tensor.float)
+    to = torch.Tensor.to
+
+    def wide(tensor, *args, **named):
+        if named.get("dtype") is torch.bfloat16:  # Muon of PyTorch 2.15
+            named["dtype"] = torch.float32
+        return to(tensor, *args, **named)
+
+    with (
+        patch.object(torch.Tensor, "bfloat16", torch.Tensor.float),
+        patch.object(torch.Tensor, "to", wide),
+    ):
+        yield
 
 
 def whole(value):
