@@ -23,8 +23,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from xml.etree import ElementTree
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, parse
 
 from hygiene import ROOT, repository_url
 
@@ -118,8 +117,7 @@ def surroundings(python: str | Path, folder: Path) -> dict[str, str]:
     kernel = folder / "share" / "jupyter" / "kernels" / "colab"
     kernel.mkdir(parents=True)
     words = [str(python), "-m", "ipykernel_launcher", "-f"]
-    spec = {"argv": [*words, "{connection_file}"], "display_name": "Colab"}
-    spec |= {"language": "python"}
+    spec = {"argv": [*words, "{connection_file}"], "language": "python"}
     (kernel / "kernel.json").write_text(json.dumps(spec))
     left_out = ("PYTHON", "VIRTUAL_ENV", "PIP_CONSTRAINT", "MPLBACKEND")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(left_out)}
@@ -145,7 +143,7 @@ def run(name: str, folder: Path, env: dict[str, str]) -> Element:
     result = subprocess.run(command, cwd=alone, env=env, capture_output=True)
     if result.returncode:
         print(result.stdout.decode()[-8000:], result.stderr.decode()[-2000:])
-    return ElementTree.parse(report).getroot()[0]
+    return parse(report).getroot()[0]
 
 
 def faults(bare: Releases, after: Releases, report: Element) -> list[str]:
