@@ -32,7 +32,7 @@ try:
     with FakeTensorMode():
         torch.ones(1).to("cuda")
 except RuntimeError as error:
-    if "NVIDIA driver" in str(error):  # CUDA's build of 2.9 asks even here
+    if "driver" in str(error):  # the CUDA build of 2.9 asks even here
         pytest.skip(str(error), allow_module_level=True)
 # deepcopy of a fake tensor asks for its address
 pytestmark = pytest.mark.filterwarnings("ignore:Accessing the data pointer")
