@@ -37,7 +37,7 @@ einops safetensors huggingface_hub pooch requests tqdm ml_dtypes protobuf
 ipython ipykernel ipywidgets jupyter_client pip setuptools"""
 # The index's PyTorch brings another CUDA than Colab's.
 NOT_HERE = re.compile(r"^(nvidia|cuda|triton).*\n", re.MULTILINE)
-MOST_SECONDS = 30  # for the first cell, which installs the package
+MOST_SECONDS = int(os.environ.get("COLAB_MOST_SECONDS", "30"))  # to install
 LISTED = """import json
 from importlib.metadata import distributions
 print(json.dumps({d.metadata["Name"]: d.version for d in distributions()}))"""
@@ -83,7 +83,7 @@ def make_environment() -> Path:
             return python
     print("Making .venv-colab ...", flush=True)
     shutil.rmtree(VENV, ignore_errors=True)
-    # uv finds the Pythons of a system by itself, but not those of pyenv
+    # uv finds a system's Pythons by itself, but not those of pyenv
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     own = sorted(pyenv.glob(f"versions/{PYTHON}.*/bin/python"))
     uv = [sys.executable, "-m", "uv", "--quiet"]
