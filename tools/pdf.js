@@ -118,7 +118,6 @@ const book = {
     document.body.replaceChildren(main);
     article.replaceChildren(cover, book.contents(chapters), ...chapters);
     book.runningTitles(chapters);
-    vitMath.render(article);
     await document.fonts.ready;
     await Promise.all([...article.querySelectorAll("img")]
       .map((image) => image.decode()));

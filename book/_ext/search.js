@@ -23,6 +23,13 @@ if (location.protocol === "file:") {
   DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 }
 
+// A formula's MathML repeats what it shows: a summary has it once.
+document.addEventListener("DOMContentLoaded", () => {
+  const { htmlToText } = Search;
+  Search.htmlToText = (html, ...more) => htmlToText(html.replaceAll(
+    /<span class="katex-mathml">.*?<\/math><\/span>/gs, ""), ...more);
+});
+
 /**
  * Raise a page by how much of the query one of its titles holds.
  * @param {Array} result page, title, anchor, description, score and file

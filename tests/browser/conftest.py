@@ -8,8 +8,6 @@ the names of the pages to look at.
 import pytest
 from built import PAGES, SITE, WIDTHS, chromium, launch, served
 
-RENDERED = "!document.querySelector('.math:not(:has(.katex))')"
-
 
 @pytest.fixture(scope="session")
 def browser():
@@ -46,7 +44,6 @@ def open_page(browser, addresses):
         )
         page.on("pageerror", lambda error: errors.append(f"{name}: {error}"))
         page.goto(f"{addresses[over]}/{name}")
-        page.wait_for_function(RENDERED, timeout=30_000)
         pages.append(page)
         return page
 
