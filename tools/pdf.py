@@ -68,7 +68,7 @@ def make(
 
     The second print has the numbers that the first one's bookmarks tell.
     """
-    page = browser.new_page(color_scheme="light")
+    page = browser.new_page(color_scheme="light", bypass_csp=True)
     page.set_default_timeout(300_000)
     join(page, site, names)
     page.pdf(path=file, **PRINT)

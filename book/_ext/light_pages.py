@@ -17,7 +17,7 @@ from itertools import count
 from pathlib import Path
 from urllib.parse import unquote
 
-from fontTools import subset  # comes with matplotlib
+from fontTools import subset
 from PIL import Image
 from sphinx.application import Sphinx
 

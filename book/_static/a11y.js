@@ -2,7 +2,8 @@
 // element they stand in; a diagram's hidden title and description have none.
 SVGElement.prototype.getBBox ??= () => new DOMRect();
 
-// Names and landmarks that the theme leaves out, for screen readers.
+// Names and landmarks that the theme leaves out, for screen readers, and what
+// its buttons do.
 document.addEventListener("DOMContentLoaded", () => {
   const each = (selector, change) =>
     document.querySelectorAll(selector).forEach(change);
@@ -34,6 +35,12 @@ document.addEventListener("DOMContentLoaded", () => {
   // Icons say nothing of their own.
   each("i.fas, i.fab, i.fa-solid, span.fa-solid", (icon) =>
     icon.setAttribute("aria-hidden", "true"));
+
+  // What the theme writes into its buttons, and the page's policy forbids.
+  const click = (selector, act) =>
+    each(selector, (button) => button.addEventListener("click", act));
+  click(".btn-fullscreen-button", () => window.toggleFullScreen());
+  click(".btn-download-pdf-button", () => window.print());
 
   // The entries of the bibliography are items of its list.
   each('[role="doc-biblioentry"]', (entry) =>
