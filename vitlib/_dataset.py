@@ -6,6 +6,7 @@ Rank 0: imports nothing from the package.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 import torch
@@ -137,10 +138,11 @@ def normalize(
             "images must be uint8 (B, C, H, W), not yet normalised; got "
             f"{images.dtype} {shape}"
         )
-    if not len(mean) == len(std) == shape[1] or min(std) <= 0:
+    fits = len(mean) == len(std) == shape[1] > 0
+    if not fits or min(std) <= 0 or not all(map(isfinite, (*mean, *std))):
         raise ValueError(
             f"mean and std must hold one value for each of {shape[1]} "
-            f"channels, std above 0; got mean={mean}, std={std}"
+            f"channels, finite, std above 0; got mean={mean}, std={std}"
         )
     stats = torch.tensor([mean, std], device=images.device)
     centre, scale = rearrange(stats, "two c -> two c 1 1")  # (C, 1, 1) each

@@ -168,7 +168,8 @@ def sweep(folder: Path) -> None:
     """Remove what downloads left that were killed long ago."""
     for old in folder.glob(".partial-*"):
         with contextlib.suppress(OSError):  # another process may be first
-            if time.time() - old.stat().st_mtime > STALE:
+            # a clock that was set back leaves times that are yet to come
+            if abs(time.time() - old.stat().st_mtime) > STALE:
                 shutil.rmtree(old)
 
 

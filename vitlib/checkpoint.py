@@ -179,12 +179,13 @@ def read_state(folder: Path) -> dict[str, Any]:
         )
         if not whole:
             raise ValueError("no run writes such values")
+        lacking = [name for name in files if not (folder / name).is_file()]
         digests = dict(files.items())
     except (OSError, ValueError, LookupError, TypeError, AttributeError,
-            RecursionError) as error:  # fmt: skip
+            OverflowError, RecursionError) as error:  # fmt: skip
         raise DamagedError(f"{file} is missing or damaged: {error}") from error
     for name, digest in digests.items():
         path = folder / name
-        if not path.is_file() or sha256(path) != digest:
+        if name in lacking or sha256(path) != digest:
             raise DamagedError(f"{path} is missing or damaged")
     return state

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from vitlib._whole import whole_file
+
 
 def read_log(path: str | Path) -> list[dict[str, Any]]:
     """Read log.jsonl; a last line that was cut off is left out.
@@ -28,7 +30,7 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
             record = json.loads(line)
             whole = isinstance(record["event"], str)
             whole = whole and isinstance(record["step"], int)
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             whole = False
         if whole:
             records.append(record)
@@ -67,8 +69,12 @@ def write_log(path: Path, records: list[dict[str, Any]]) -> None:
     Args:
         path: the file.
         records: one a line.
+
+    Raises:
+        OSError: if that fails; the log before it is untouched.
     """
-    draft = path.with_suffix(".part")
     lines = [json.dumps(record) + "\n" for record in records]
-    draft.write_text("".join(lines), encoding="utf-8")
-    draft.replace(path)
+    for old in path.parent.glob(f"{path.name}.*.part"):
+        old.unlink()  # of a process that was killed here: a run has one
+    with whole_file(path) as draft:
+        draft.write_text("".join(lines), encoding="utf-8")

@@ -11,10 +11,13 @@ from typing import Any
 import torch
 
 from vitlib._checks import check_finite
+from vitlib._whole import whole_file
 from vitlib.config import ViTConfig
+from vitlib.counts import parameter_counts
 from vitlib.model import VisionTransformer
 
 BOOK_WEIGHTS = Path(__file__).parent / "_weights" / "book.safetensors"
+MOST = 2**24  # numbers of a table that any file may ask for
 
 
 def save_model(
@@ -35,8 +38,10 @@ def save_model(
             anything that JSON holds.
 
     Raises:
+        OSError: if the file cannot be written; the one before it is whole.
         ValueError: if a weight is NaN or infinite, or would be in dtype.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     state = {k: v.to(dtype).cpu() for k, v in model.state_dict().items()}
@@ -45,9 +50,11 @@ def save_model(
     state = {k: v.contiguous() for k, v in state.items()}
     notes = {"config": asdict(model.config), **notes}
     metadata = {name: json.dumps(value) for name, value in notes.items()}
-    draft = Path(f"{path}.part")
-    save_file(state, draft, metadata)
-    draft.replace(path)
+    with whole_file(Path(path)) as draft:
+        try:
+            save_file(state, draft, metadata)
+        except SafetensorError as error:  # what it makes of a full disk
+            raise OSError(str(error)) from error
 
 
 def config_from_json(fields: dict[str, Any]) -> ViTConfig:
@@ -83,11 +90,25 @@ def load_model(
         with safe_open(path, "pt") as file:
             notes = {k: json.loads(v) for k, v in file.metadata().items()}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        model = VisionTransformer(config_from_json(notes["config"]))
+        config = config_from_json(notes["config"])
+        there = sum(value.numel() for value in state.values())
+        wanted = sum(parameter_counts(config).values())
+        if wanted > 2 * there:  # before anything is built
+            raise ValueError(
+                f"its config asks for {wanted:,} parameters; the file has "
+                f"{there:,} numbers"
+            )
+        table = config.num_tokens * config.embed_dim
+        if config.pos_embed == "sincos" and table > 2 * there + MOST:
+            raise ValueError(
+                f"its config asks for {table:,} numbers of fixed positions; "
+                f"the file has {there:,} in all"
+            )
+        model = VisionTransformer(config)
         model.load_state_dict({k: v.float() for k, v in state.items()})
     except (
-        AttributeError, KeyError, RuntimeError, SafetensorError, TypeError,
-        ValueError,
+        AttributeError, KeyError, OverflowError, RuntimeError,
+        SafetensorError, TypeError, ValueError,
     ) as error:  # fmt: skip
         raise ValueError(
             f"{path} holds no model of this book: {error}"

@@ -43,11 +43,14 @@ def read_onnx(data: bytes) -> tuple[dict[str, Tensor], list[Node]]:
     if not isinstance(graph, memoryview):
         raise ValueError("no ONNX file: it has no graph")
     tensors, nodes = {}, []
-    for number, value in _fields(graph):
-        if number == NODE:
-            nodes.append(_node(value))
-        elif number == INITIALIZER:
-            tensors |= _tensor(value)
+    try:
+        for number, value in _fields(graph):
+            if number == NODE:
+                nodes.append(_node(value))
+            elif number == INITIALIZER:
+                tensors |= _tensor(value)
+    except (LookupError, RuntimeError, TypeError) as error:
+        raise ValueError(f"no ONNX file: {error}") from error
     return tensors, nodes
 
 
@@ -56,7 +59,7 @@ def _node(data: memoryview) -> Node:
     texts: dict[int, list[str]] = {INPUT: [], OUTPUT: [], OP_TYPE: []}
     for number, value in _fields(data):
         if number in texts:
-            texts[number].append(bytes(value).decode())
+            texts[number].append(str(value, "utf-8"))  # no number
     return Node(texts[OP_TYPE][0], texts[INPUT], texts[OUTPUT])
 
 
@@ -68,7 +71,7 @@ def _tensor(data: memoryview) -> dict[str, Tensor]:
     for number, value in _fields(data):
         if number == DIMS:
             shape.append(value)
-    raw, name = found.get(RAW_DATA, b""), bytes(found[NAME]).decode()
+    raw, name = found.get(RAW_DATA, b""), str(found[NAME], "utf-8")
     if len(raw) != 4 * math.prod(shape):
         raise ValueError(f"{name} of {tuple(shape)} has {len(raw)} bytes")
     flat = torch.frombuffer(bytearray(raw), dtype=torch.float32)

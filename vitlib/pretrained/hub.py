@@ -3,12 +3,11 @@
 import contextlib
 import itertools
 import json
-import os
-import tempfile
 from pathlib import Path
 
 from vitlib._checks import check_choice
 from vitlib._download import cache_folder, sha256, watched
+from vitlib._whole import whole_file
 from vitlib.pretrained.focus import prepare
 from vitlib.pretrained.registry import REGISTRY, Entry
 
@@ -96,6 +95,5 @@ def _remember(repo: str, commit: str) -> None:
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(_first_seen() | {repo: commit}, indent=2)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as at:
-        Path(at, "revisions.json").write_text(text)
-        os.replace(Path(at, "revisions.json"), folder / "revisions.json")
+    with whole_file(folder / "revisions.json") as draft:
+        draft.write_text(text)
