@@ -60,7 +60,7 @@ def test_weights_in_the_logits_place_are_the_same(tokens, dtype, relative):
 def test_gradients_equal_the_fused_paths():
     found = []
     for way in (explicit_attention, fused_attention):
-        heads = random_heads().requires_grad_()
+        heads = random_heads(tokens=20).requires_grad_()
         out = way(*heads)
         (out[0] if isinstance(out, tuple) else out).square().sum().backward()
         found.append(heads.grad)
@@ -69,8 +69,8 @@ def test_gradients_equal_the_fused_paths():
 
 @pytest.mark.parametrize("relative", [False, True])
 def test_explicit_equals_fused(relative):
-    q, k, v = random_heads()
-    rel_pos = relative_positions(torch.randn(11, 8)) if relative else None
+    q, k, v = random_heads(tokens=20)
+    rel_pos = relative_positions(torch.randn(39, 8)) if relative else None
     out, _ = explicit_attention(q, k, v, rel_pos)
     assert_close(fused_attention(q, k, v, rel_pos), out, rtol=0, atol=1e-5)
 
@@ -131,7 +131,7 @@ def test_each_path_is_taken_where_it_is_preferred(fused, monkeypatch):
             return original(*args)
 
         monkeypatch.setattr(vitlib.attention, name, spy)
-    Attention(16, 4)(torch.randn(2, 5, 16))
+    Attention(16, 4)(torch.randn(2, 20, 16))
     assert called == ["fused_attention" if fused else "explicit_attention"]
 
 
@@ -164,7 +164,7 @@ def test_autocast_takes_the_bf16_path(monkeypatch):
         vitlib.attention, "prefers_fused", lambda q: seen.append(q) or True
     )
     with torch.autocast("cpu", torch.bfloat16):
-        Attention(16, 4)(torch.randn(2, 5, 16))
+        Attention(16, 4)(torch.randn(2, 20, 16))
     assert seen[0].dtype == torch.bfloat16
     assert seen[0].requires_grad
 

@@ -147,5 +147,5 @@ def test_rates_outside_zero_to_one_are_refused(rate):
 
 
 def test_a_hidden_layer_of_no_width_is_refused():
-    with pytest.raises(ValueError, match="hidden_features must be a positive"):
+    with pytest.raises(ValueError, match=r"must be at least 1; got 0 \* 16"):
         Block(16, 4, mlp_ratio=0)

@@ -17,6 +17,7 @@ RANKS = {
     "_formats": 0,
     "_modes": 0,
     "_photographs": 0,
+    "_shapes": 0,
     "_sources": 0,
     "_whole": 0,
     "attention": 1,

@@ -115,6 +115,16 @@ def test_bars_write_means_and_show_every_seed():
     assert [bar.get_width() for bar in ax.patches] == [2.0, 2.25]
     assert [text.get_text() for text in ax.texts] == ["2.00", "2.25"]
     assert ax.lines[0].get_xdata().tolist() == [1.0, 3.5]
+    assert ax.get_xlim()[0] <= 0
+
+
+def test_close_values_are_strokes_on_an_axis_that_fits_them():
+    near = {"one": 84.2, "seeds": [84.5, 85.5]}
+    ax = plot.bars(near, "accuracy (%)", from_zero=False).axes[0]
+    assert not ax.patches
+    assert 80 < ax.get_xlim()[0] < 84.2
+    strokes = [line for line in ax.lines if line.get_marker() == "|"]
+    assert [line.get_xdata().item() for line in strokes] == [84.2, 85.0]
 
 
 def test_stack_can_show_shares():

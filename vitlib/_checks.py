@@ -101,6 +101,31 @@ def check_heads(embed_dim: int, num_heads: int) -> None:
         )
 
 
+def hidden_width(embed_dim: int, mlp_ratio: float) -> int:
+    """Width of an MLP's hidden layer, in whole components.
+
+    Raises:
+        ValueError: if there is not one, or no end of them.
+    """
+    if not 1 <= embed_dim * mlp_ratio < float("inf"):
+        raise ValueError(
+            "mlp_ratio * embed_dim must be at least 1; got "
+            f"{mlp_ratio} * {embed_dim}"
+        )
+    return int(embed_dim * mlp_ratio)
+
+
+def check_deviation(**values: float) -> None:
+    """Refuse what is no standard deviation.
+
+    Raises:
+        ValueError: names the first offender and its value.
+    """
+    for name, value in values.items():
+        if not 0 <= value < 1e30:
+            raise ValueError(f"{name} must be >= 0 and finite; got {value!r}")
+
+
 def check_patches(height: int, width: int, patch_size: int) -> None:
     """Refuse a patch size that leaves part of the image uncovered.
 

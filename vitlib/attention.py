@@ -9,12 +9,19 @@ from einops import einsum, rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vitlib._checks import check_heads
+from vitlib._checks import check_heads, check_positive, check_probability
+from vitlib._shapes import (
+    check_alike,
+    check_floating,
+    check_shape,
+    check_tokens,
+)
 
 # PyTorch before 2.10 or so cannot tell: then the explicit path serves
 HAS_AMX: bool = getattr(torch.cpu, "get_capabilities", dict)().get(
     "amx_bf16", False
 )
+REGISTER = 16  # floats in the longest vector register of a CPU
 
 
 def explicit_attention(
@@ -35,7 +42,11 @@ def explicit_attention(
     Returns:
         The heads' outputs (B, h, T, d) and the weights (B, h, T, T); row i
         of the weights sums to 1 and says where query i looks.
+
+    Raises:
+        ValueError: if the shapes do not fit; the message says how.
     """
+    _check(q, k, v, rel_pos)
     q = q * q.shape[-1] ** -0.5
     logits = q @ rearrange(k, "b h t d -> b h d t")  # (B, h, T, T)
     if rel_pos is not None:
@@ -52,7 +63,13 @@ def fused_attention(
     """The same outputs by PyTorch's fused kernel, without the weights.
 
     Chapter 5. Arguments as in explicit_attention; returns (B, h, T, d).
+
+    The kernel for CPUs turns NaN into 0 where there are fewer keys than a
+    vector register has places; the formula itself keeps it.
     """
+    _check(q, k, v, rel_pos)
+    if q.device.type == "cpu" and k.shape[2] < REGISTER:
+        return explicit_attention(q, k, v, rel_pos)[0]
     bias = None
     if rel_pos is not None:
         bias = _relative_logits(q * q.shape[-1] ** -0.5, rel_pos)
@@ -82,6 +99,21 @@ def prefers_fused(q: Tensor) -> bool:
     if q.device.type != "cpu" or q.dtype != torch.bfloat16:
         return True
     return HAS_AMX and not q.requires_grad
+
+
+def _check(q: Tensor, k: Tensor, v: Tensor, rel_pos: Tensor | None) -> None:
+    """Refuse what does not fit together."""
+    check_shape("q", q, "B h T d")
+    B, h, T, d = q.shape
+    check_shape("k", k, "B h S d", B=B, h=h, d=d)
+    S = k.shape[2]
+    check_shape("v", v, "B h S d", B=B, h=h, S=S, d=d)
+    check_positive(d=d, keys=S)
+    check_floating(q=q)
+    check_alike(q=q, k=k, v=v)
+    if rel_pos is not None:
+        check_shape("rel_pos", rel_pos, "T S d", T=T, S=S, d=d)
+        check_alike(dtypes=False, q=q, rel_pos=rel_pos)
 
 
 def _relative_logits(q: Tensor, rel_pos: Tensor) -> Tensor:
@@ -116,6 +148,7 @@ class Attention(nn.Module):
     ) -> None:
         super().__init__()
         check_heads(embed_dim, num_heads)
+        check_probability(proj_drop=proj_drop)
         self.num_heads = num_heads
         self.head_dim = embed_dim // num_heads
         self.qkv = nn.Linear(embed_dim, 3 * embed_dim, bias=qkv_bias)
@@ -138,7 +171,11 @@ class Attention(nn.Module):
 
         Returns:
             (B, T, D), and the weights (B, h, T, T), or None if not asked.
+
+        Raises:
+            ValueError: if these are no tokens of width D.
         """
+        check_tokens(x, self.qkv.weight)
         qkv = rearrange(
             self.qkv(x),
             "b t (three h d) -> three b h t d",

@@ -9,7 +9,8 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
 
-from vitlib._checks import check_probability
+from vitlib._checks import check_positive, check_probability
+from vitlib._shapes import check_floating, check_labels, check_shape
 
 
 def random_flip(images: Tensor) -> Tensor:
@@ -20,6 +21,7 @@ def random_flip(images: Tensor) -> Tensor:
     Args:
         images: (B, C, H, W), any dtype.
     """
+    check_shape("images", images, "B C H W")
     flip = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
     return torch.where(flip, images.flip(3), images)
 
@@ -34,10 +36,11 @@ def random_crop(images: Tensor, padding: int) -> Tensor:
         padding: largest shift in pixels, both down and to the right.
 
     Raises:
-        ValueError: if the padding is negative.
+        ValueError: if the padding is no number of pixels.
     """
-    if padding < 0:
-        raise ValueError(f"padding must be 0 or more; got {padding}")
+    check_shape("images", images, "B C H W")
+    if type(padding) is not int or padding < 0:
+        raise ValueError(f"padding must be 0 or more; got {padding!r}")
     B, _, H, W = images.shape
     padded = functional.pad(images, [padding] * 4)
     device = images.device
@@ -67,6 +70,8 @@ def random_boxes(B: int, H: int, W: int, area: Tensor) -> Tensor:
     Returns:
         bool (B, 1, H, W), True inside.
     """
+    check_shape("area", area, "B", B=B)
+    check_floating(area=area)
     device = area.device
     centre = torch.rand(2, B, 1, device=device)
     half = rearrange(area.sqrt() / 2, "b -> b 1")
@@ -91,15 +96,17 @@ def random_erasing(images: Tensor, probability: float) -> Tensor:
         probability: share of the images that lose a box.
 
     Raises:
-        ValueError: unless 0 <= probability < 1.
+        ValueError: unless 0 <= probability < 1 and the images are bytes.
     """
     check_probability(probability=probability)
+    check_shape("images", images, "B C H W")
+    if images.dtype != torch.uint8:
+        raise ValueError(f"images must be uint8; got {images.dtype}")
     B, _, H, W = images.shape
     draw = torch.rand(2, B, device=images.device)
     area = 0.02 + 0.38 * draw[0]
     boxes = random_boxes(B, H, W, area * (draw[1] < probability))
-    noise = torch.randint_like(images, 256)
-    return torch.where(boxes, noise, images)
+    return torch.where(boxes, torch.randint_like(images, 256), images)
 
 
 def one_hot(labels: Tensor, num_classes: int, smoothing: float) -> Tensor:
@@ -114,16 +121,24 @@ def one_hot(labels: Tensor, num_classes: int, smoothing: float) -> Tensor:
 
     Returns:
         float32 (B, K), rows that sum to 1.
+
+    Raises:
+        ValueError: if a label is none of the K classes.
     """
     check_probability(smoothing=smoothing)
+    check_positive(num_classes=num_classes)
+    check_labels(labels, labels.numel(), num_classes)
     hot = functional.one_hot(labels, num_classes).float()
     return hot * (1 - smoothing) + smoothing / num_classes
 
 
-def _shares(images: Tensor, alpha: float) -> Tensor:
+def _shares(images: Tensor, targets: Tensor, alpha: float) -> Tensor:
     """One draw an image from Beta(alpha, alpha): (B,), 0 to 1."""
-    if not alpha > 0:
+    if not 0 < alpha < float("inf"):
         raise ValueError(f"alpha must be positive; got {alpha}")
+    check_shape("images", images, "B C H W")
+    check_shape("targets", targets, "B K", B=len(images))
+    check_floating(targets=targets)
     # Apple's GPUs draw no gamma numbers, of which these are made
     device = "cpu" if images.device.type == "mps" else images.device
     shape = torch.full((len(images),), float(alpha), device=device)
@@ -150,7 +165,8 @@ def mixup(
     Raises:
         ValueError: if alpha is not positive.
     """
-    keep = _shares(images, alpha)
+    keep = _shares(images, targets, alpha)
+    check_floating(images=images)
     pixels = rearrange(keep, "b -> b 1 1 1")
     rows = rearrange(keep, "b -> b 1")
     images = images * pixels + images.flip(0) * (1 - pixels)
@@ -176,8 +192,9 @@ def cutmix(
     Raises:
         ValueError: if alpha is not positive.
     """
+    keep = _shares(images, targets, alpha)
     B, _, H, W = images.shape
-    boxes = random_boxes(B, H, W, 1 - _shares(images, alpha))
+    boxes = random_boxes(B, H, W, 1 - keep)
     pasted = rearrange(boxes.float().mean((1, 2, 3)), "b -> b 1")
     images = torch.where(boxes, images.flip(0), images)
     return images, targets * (1 - pasted) + targets.flip(0) * pasted

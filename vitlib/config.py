@@ -4,14 +4,17 @@ Dosovitskiy et al. 2021 (arXiv:2010.11929), Table 1. Ti and S are Touvron et
 al. 2021 (arXiv:2012.12877) and Steiner et al. 2021 (arXiv:2106.10270).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from vitlib._checks import (
     check_choice,
+    check_deviation,
     check_heads,
     check_patches,
     check_positive,
     check_probability,
+    check_type,
+    hidden_width,
     pair,
 )
 from vitlib.positions import KINDS
@@ -72,6 +75,10 @@ class ViTConfig:
     norm_first: bool = True
 
     def __post_init__(self) -> None:
+        for item in fields(self):
+            kind = type(item.default)
+            if kind in (bool, float, str):
+                check_type(item.name, getattr(self, item.name), kind)
         height, width = pair(self.img_size, "img_size")
         check_patches(height, width, self.patch_size)
         check_positive(in_chans=self.in_chans, depth=self.depth)
@@ -80,13 +87,8 @@ class ViTConfig:
             value = getattr(self, name)
             if type(value) is not int or value < 0:
                 raise ValueError(f"{name} must be 0 or more; got {value!r}")
-        if self.mlp_dim < 1:
-            raise ValueError(
-                "mlp_ratio * embed_dim must be at least 1; got "
-                f"{self.mlp_ratio} * {self.embed_dim}"
-            )
-        if not self.pos_std >= 0:
-            raise ValueError(f"pos_std must be >= 0; got {self.pos_std!r}")
+        hidden_width(self.embed_dim, self.mlp_ratio)
+        check_deviation(pos_std=self.pos_std)
         check_probability(drop_rate=self.drop_rate, drop_path=self.drop_path)
         check_choice("global_pool", self.global_pool, POOLS)
         check_choice("pos_embed", self.pos_embed, KINDS)
@@ -135,7 +137,7 @@ class ViTConfig:
     @property
     def mlp_dim(self) -> int:
         """Hidden width of the MLPs."""
-        return int(self.embed_dim * self.mlp_ratio)
+        return hidden_width(self.embed_dim, self.mlp_ratio)
 
 
 VARIANTS = {

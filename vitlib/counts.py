@@ -4,6 +4,7 @@ The closed forms are checked against the modules themselves and against
 PyTorch's own counter; the sums of Dosovitskiy et al. 2021, Table 1, follow.
 """
 
+from vitlib._checks import check_positive
 from vitlib.config import ViTConfig
 
 
@@ -57,6 +58,7 @@ def flops(config: ViTConfig, batch_size: int = 1) -> dict[str, int]:
     Returns:
         Operations by part, in the order of the forward pass.
     """
+    check_positive(batch_size=batch_size)
     D, M, T = config.embed_dim, config.mlp_dim, config.num_tokens
     patch = config.in_chans * config.patch_size**2
     scores = 2 * T * T * D  # q k^T, and as much again for weights @ v

@@ -6,7 +6,13 @@ paper; post-norm (Vaswani et al. 2017, arXiv:1706.03762) for the comparison.
 
 from torch import Tensor, nn
 
-from vitlib._checks import check_positive, check_probability
+from vitlib._checks import (
+    check_heads,
+    check_positive,
+    check_probability,
+    hidden_width,
+)
+from vitlib._shapes import check_shape, check_tokens
 from vitlib.attention import Attention
 
 LAYER_NORM_EPS = 1e-6  # the released code's; nn.LayerNorm's own is 1e-5
@@ -33,6 +39,7 @@ class Mlp(nn.Module):
         check_positive(
             in_features=in_features, hidden_features=hidden_features
         )
+        check_probability(drop=drop)
         self.fc1 = nn.Linear(in_features, hidden_features)
         self.act = nn.GELU()
         self.fc2 = nn.Linear(hidden_features, in_features)
@@ -40,6 +47,7 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens (B, T, D) to (B, T, D), one by one."""
+        check_tokens(x, self.fc1.weight)
         return self.drop(self.fc2(self.drop(self.act(self.fc1(x)))))
 
 
@@ -63,6 +71,7 @@ class DropPath(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Zero (B, T, D) for a random part of the B images."""
+        check_shape("tokens", x, "B T D")
         if not self.training or self.rate == 0:
             return x
         keep = x.new_empty(len(x), 1, 1).bernoulli_(1 - self.rate)
@@ -103,13 +112,14 @@ class Block(nn.Module):
         norm_first: bool = True,
     ) -> None:
         super().__init__()
+        check_heads(embed_dim, num_heads)
         check_probability(drop=drop, drop_path=drop_path)
         self.norm_first = norm_first
         self.norm1 = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS)
         self.attn = Attention(embed_dim, num_heads, qkv_bias, drop)
         self.drop_path1 = DropPath(drop_path)
         self.norm2 = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS)
-        self.mlp = Mlp(embed_dim, int(embed_dim * mlp_ratio), drop)
+        self.mlp = Mlp(embed_dim, hidden_width(embed_dim, mlp_ratio), drop)
         self.drop_path2 = DropPath(drop_path)
 
     def forward(
@@ -128,6 +138,7 @@ class Block(nn.Module):
         Returns:
             (B, T, D), and the weights (B, h, T, T), or None if not asked.
         """
+        check_tokens(x, self.attn.qkv.weight)
         if self.norm_first:
             mixed, weights = self.attn(self.norm1(x), need_weights, rel_pos)
             x = x + self.drop_path1(mixed)  # Eq. 2

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vitlib._checks import check_positive
 from vitlib._dataset import ImageDataset, normalize
 from vitlib._modes import in_eval_mode
 from vitlib.distributed import rank_and_world, total
@@ -68,6 +69,7 @@ def evaluate(
         "accuracy", 0 to 1, "loss", the mean cross-entropy in nats, and
         "images", how many were counted.
     """
+    check_positive(batch_size=batch_size)
     device = next(model.parameters()).device
     rank, world = rank_and_world()
     # Apple's GPUs have no float64

@@ -7,6 +7,9 @@ vision_transformer) and the defaults of its library, flax.
 import torch
 from torch import Tensor, nn
 
+from vitlib._checks import check_deviation
+from vitlib._shapes import check_floating
+
 
 @torch.no_grad()
 def init_weights(model: nn.Module, pos_std: float = 0.02) -> None:
@@ -20,6 +23,7 @@ def init_weights(model: nn.Module, pos_std: float = 0.02) -> None:
         pos_std: standard deviation of the positions; 0.02 is BERT's, kept
             by the released code.
     """
+    check_deviation(pos_std=pos_std)
     for name, module in model.named_modules():
         if not isinstance(module, nn.Linear):
             continue
@@ -59,6 +63,8 @@ def cut_normal_(weight: Tensor, std: float) -> None:
         weight: any shape.
         std: standard deviation of the normal before the cut.
     """
+    check_floating(weight=weight)
+    check_deviation(std=std)
     if weight.is_meta:
         return
     weight.normal_(std=std)

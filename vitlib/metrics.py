@@ -11,11 +11,15 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
 
+from vitlib._checks import check_finite, check_positive
+from vitlib._shapes import check_floating, check_labels, check_shape
+
 Z95 = 1.959964  # 97.5th percentile of the standard normal
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
     """Share of images (B, K) whose largest logit is the label's, 0 to 1."""
+    _check(logits, labels)
     return float((logits.argmax(dim=1) == labels).double().mean())
 
 
@@ -32,7 +36,7 @@ def wilson_interval(share: float, count: int) -> tuple[float, float]:
     Returns:
         Lower and upper end, 0 to 1.
     """
-    if not 0 <= share <= 1 or count < 1:
+    if not (0 <= share <= 1 and 1 <= count < math.inf):
         raise ValueError(
             "share must lie in [0, 1] and count be at least 1; got "
             f"share={share}, count={count}"
@@ -58,6 +62,7 @@ def confusion(logits: Tensor, labels: Tensor) -> Tensor:
     Returns:
         int64 (K, K): row is the label, column the prediction.
     """
+    _check(logits, labels)
     K = logits.shape[1]
     pairs = torch.bincount(labels * K + logits.argmax(1), minlength=K * K)
     return rearrange(pairs, "(label guess) -> label guess", label=K)
@@ -80,8 +85,10 @@ def calibration(
         images in the bin, their mean confidence, their accuracy; 0 where a
         bin is empty.
     """
-    confidence, guess = functional.softmax(logits.double(), dim=1).max(dim=1)
-    right = (guess == labels).double()
+    _check(logits, labels)
+    check_positive(bins=bins)
+    confidence = functional.softmax(logits.double(), dim=1).amax(dim=1)
+    right = (logits.argmax(dim=1) == labels).double()
     index = (confidence * bins).long().clamp(max=bins - 1)
     ones = torch.ones_like(right)
     sums = torch.stack(
@@ -95,3 +102,17 @@ def calibration(
     table[:, 0] = sums[:, 0]
     gaps = (table[:, 2] - table[:, 1]).abs() * sums[:, 0]
     return float(gaps.sum() / len(labels)), table
+
+
+def _check(logits: Tensor, labels: Tensor) -> None:
+    """Refuse what are no scores of images and their classes.
+
+    Raises:
+        ValueError: states the rule that was broken, and the values.
+    """
+    check_shape("logits", logits, "B K")
+    check_floating(logits=logits)
+    check_finite(logits, "logits")
+    B, K = logits.shape
+    check_positive(images=B, classes=K)
+    check_labels(labels, B, K)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vitlib._checks import check_choice
+from vitlib._shapes import check_shape
 from vitlib.config import VARIANTS, ViTConfig
 from vitlib.encoder import LAYER_NORM_EPS, Block
 from vitlib.init import init_weights
@@ -65,12 +66,11 @@ class VisionTransformer(nn.Module):
         )
         self.norm = nn.LayerNorm(D, eps=LAYER_NORM_EPS)
         width, K = config.representation_size, config.num_classes
-        self.pre_logits, self.head = nn.Identity(), nn.Identity()
+        self.pre_logits = nn.Identity()
         if width:
             layers = OrderedDict(fc=nn.Linear(D, width), act=nn.Tanh())
             self.pre_logits = nn.Sequential(layers)
-        if K:
-            self.head = nn.Linear(width or D, K)
+        self.head = nn.Linear(width or D, K) if K else nn.Identity()
         init_weights(self, config.pos_std)
 
     def _add_positions(self, x: Tensor) -> Tensor:
@@ -118,8 +118,7 @@ class VisionTransformer(nn.Module):
             All tokens (B, T, D), and the weights, a list of L tensors
             (B, h, T, T), or an empty one if not asked.
         """
-        x, rel_pos = self.embed(images), self.relative()
-        all_weights = []
+        x, rel_pos, all_weights = self.embed(images), self.relative(), []
         for block in self.blocks:
             x, weights = block(x, need_weights, rel_pos)  # Eq. 2 and 3
             all_weights += [] if weights is None else [weights]
@@ -127,6 +126,7 @@ class VisionTransformer(nn.Module):
 
     def forward_head(self, x: Tensor) -> Tensor:
         """Read tokens (B, T, D) out as logits (B, K)."""
+        check_shape("tokens", x, "B T D", D=self.config.embed_dim)
         prefix = int(self.config.class_token)
         y = pool(x, self.config.global_pool, prefix)  # Eq. 4
         return self.head(self.pre_logits(y))

@@ -7,6 +7,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from vitlib._checks import check_images, check_patches, check_positive, pair
+from vitlib._shapes import check_input
 
 
 def patchify(images: Tensor, patch_size: int) -> Tensor:
@@ -119,6 +120,7 @@ class PatchEmbed(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Turn images (B, C, H, W) into tokens (B, N, D)."""
         check_images(images, self.in_chans, self.img_size)
+        check_input(images, self.proj.weight, "images")
         return self.proj(patchify(images, self.patch_size))  # (B, N, D)
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:  # type: ignore[no-untyped-def]

@@ -10,7 +10,8 @@ from einops import rearrange, repeat
 from torch import Tensor
 from torch.nn import functional
 
-from vitlib._checks import check_choice, pair
+from vitlib._checks import check_choice, check_positive, pair
+from vitlib._shapes import check_alike, check_floating, check_shape
 
 KINDS = ("none", "1d", "2d", "relative", "sincos")
 RESIZE_MODES = ("bilinear", "bicubic", "bicubic-plain")
@@ -27,7 +28,13 @@ def combine_2d(rows: Tensor, columns: Tensor) -> Tensor:
 
     Returns:
         (N, D) with N = gh * gw, in reading order: the row's half first.
+
+    Raises:
+        ValueError: if the halves are not of one width.
     """
+    check_shape("rows", rows, "gh half")
+    check_shape("columns", columns, "gw half", half=rows.shape[1])
+    check_alike(dtypes=False, rows=rows, columns=columns)
     height, width = len(rows), len(columns)
     down = repeat(rows, "gh half -> (gh gw) half", gw=width)
     across = repeat(columns, "gw half -> (gh gw) half", gh=height)
@@ -51,6 +58,7 @@ def sincos_2d(grid_size: tuple[int, int], embed_dim: int) -> Tensor:
         ValueError: if 4 does not divide D.
     """
     grid_size = pair(grid_size, "grid_size")
+    check_positive(embed_dim=embed_dim)
     if embed_dim % 4:
         raise ValueError(
             "sin-cos positions need embed_dim to be a multiple of 4; got "
@@ -79,7 +87,14 @@ def relative_positions(table: Tensor) -> Tensor:
 
     Returns:
         (T, T, d): entry (i, j) is the vector of the offset i - j.
+
+    Raises:
+        ValueError: if the table has an even number of offsets.
     """
+    if table.ndim != 2 or len(table) % 2 == 0:
+        raise ValueError(
+            f"table must be (2T-1, d); got shape {tuple(table.shape)}"
+        )
     size = (len(table) + 1) // 2
     place = torch.arange(size, device=table.device)
     offset = place[:, None] - place[None, :] + size - 1  # (T, T), 0..2T-2
@@ -113,23 +128,35 @@ def resize_positions(
     """
     check_choice("mode", mode, RESIZE_MODES)
     old_grid, new_grid = pair(old_grid, "old_grid"), pair(new_grid, "new_grid")
-    rows, columns = old_grid
+    prefix = _prefix(pos_embed, *old_grid)
+    if old_grid == new_grid:
+        return pos_embed
+    first, grid = pos_embed[:, :prefix], pos_embed[:, prefix:]
+    grid = rearrange(grid, "1 (gh gw) d -> 1 d gh gw", gh=old_grid[0])
+    # PyTorch's CPU kernels take no 16 bits
+    grid = grid.to(torch.promote_types(grid.dtype, torch.float32))
+    turn = new_grid[1] == 1  # there PyTorch 2.13 would repeat the first row
+    grid = functional.interpolate(
+        grid.mT if turn else grid,
+        size=new_grid[::-1] if turn else new_grid,
+        mode=mode.removesuffix("-plain"),
+        align_corners=mode == "bilinear",
+        antialias=mode == "bicubic",
+    )
+    grid = grid.mT if turn else grid
+    grid = rearrange(grid, "1 d gh gw -> 1 (gh gw) d").to(first.dtype)
+    return torch.cat([first, grid], dim=1)  # (1, T', D)
+
+
+def _prefix(pos_embed: Tensor, rows: int, columns: int) -> int:
+    """Count the positions before those of the grid, 0 or 1."""
+    check_shape("pos_embed", pos_embed, "1 T D")
+    check_floating(pos_embed=pos_embed)
+    check_positive(D=pos_embed.shape[2])
     prefix = pos_embed.shape[1] - rows * columns
     if prefix not in (0, 1):
         raise ValueError(
             f"a grid of {rows}x{columns} has {rows * columns} positions, or "
             f"one more with a class token; got {pos_embed.shape[1]}"
         )
-    if old_grid == new_grid:
-        return pos_embed
-    first, grid = pos_embed[:, :prefix], pos_embed[:, prefix:]
-    grid = rearrange(grid, "1 (gh gw) d -> 1 d gh gw", gh=rows)
-    grid = functional.interpolate(
-        grid,
-        size=new_grid,
-        mode=mode.removesuffix("-plain"),
-        align_corners=mode == "bilinear",
-        antialias=mode == "bicubic",
-    )
-    grid = rearrange(grid, "1 d gh gw -> 1 (gh gw) d")
-    return torch.cat([first, grid], dim=1)  # (1, T', D)
+    return prefix

@@ -8,6 +8,7 @@ from einops import reduce, repeat
 from torch import Tensor, cat
 
 from vitlib._checks import check_choice
+from vitlib._shapes import check_alike, check_floating, check_shape
 
 POOLS = ("token", "avg")
 
@@ -23,7 +24,13 @@ def prepend_token(x: Tensor, cls_token: Tensor) -> Tensor:
 
     Returns:
         (B, N+1, D): the class token is component 0, the *first*.
+
+    Raises:
+        ValueError: if the shapes do not fit; the message gives both.
     """
+    check_shape("x", x, "B N D")
+    check_shape("cls_token", cls_token, "1 1 D", D=x.shape[2])
+    check_alike(dtypes=False, x=x, cls_token=cls_token)
     first = repeat(cls_token.to(x.dtype), "1 1 d -> b 1 d", b=x.shape[0])
     return cat([first, x], dim=1)  # (B, T, D)
 
@@ -45,14 +52,31 @@ def pool(x: Tensor, global_pool: str, num_prefix_tokens: int = 1) -> Tensor:
 
     Raises:
         ValueError: if global_pool is unknown (the message lists the known),
-            or is "token" where there is none.
+            or the sequence has nothing that it could read.
     """
-    check_choice("global_pool", global_pool, POOLS)
+    _check_pool(x, global_pool, num_prefix_tokens)
     if global_pool == "token":
-        if not num_prefix_tokens:
-            raise ValueError(
-                'global_pool "token" needs a class token; this sequence has '
-                'none: use "avg"'
-            )
         return x[:, 0]  # (B, D)
     return reduce(x[:, num_prefix_tokens:], "b n d -> b d", "mean")
+
+
+def _check_pool(x: Tensor, global_pool: str, num_prefix_tokens: int) -> None:
+    """Refuse tokens that cannot be read in this way."""
+    check_choice("global_pool", global_pool, POOLS)
+    if num_prefix_tokens not in (0, 1):
+        raise ValueError(
+            f"num_prefix_tokens must be 0 or 1; got {num_prefix_tokens!r}"
+        )
+    if global_pool == "token" and not num_prefix_tokens:
+        raise ValueError(
+            'global_pool "token" needs a class token; this sequence has '
+            'none: use "avg"'
+        )
+    check_shape("x", x, "B T D")
+    check_floating(x=x)
+    least = num_prefix_tokens + (global_pool == "avg")
+    if x.shape[1] < least:
+        raise ValueError(
+            f'global_pool "{global_pool}" with {num_prefix_tokens} prefix '
+            f"tokens needs T of at least {least}; got {x.shape[1]}"
+        )

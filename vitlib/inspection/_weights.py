@@ -50,6 +50,11 @@ def check_weights(weights: Tensor, like: Tensor | None = None) -> Tensor:
         raise ValueError("weights must hold numbers; got a meta tensor")
     if weights.element_size() == 2:
         weights = weights.float()
+    if like is not None and like.dtype != weights.dtype:
+        raise ValueError(
+            f"all layers must share a dtype; got {like.dtype} and "
+            f"{weights.dtype}"
+        )
     sums, least = weights.sum(dim=-1), float(weights.amin())
     gap = float((sums - 1).abs().amax())
     if not (gap <= tolerance and least >= 0):  # so that NaN ends here too

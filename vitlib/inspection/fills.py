@@ -7,6 +7,9 @@ from einops import rearrange, reduce, repeat
 from torch import Tensor
 from torch.nn import functional
 
+from vitlib._checks import check_images, check_positive
+from vitlib._shapes import check_shape
+
 
 def make_fills(
     images: Tensor,
@@ -34,14 +37,21 @@ def make_fills(
         Name -> (B, C, H, W).
 
     Raises:
-        ValueError: if there is no other image.
+        ValueError: if there is no other image, or the sizes do not fit.
     """
+    check_images(images)
+    check_positive(patch_size=patch_size)
+    if not len(mean) == len(std) == images.shape[1] or not min(std) > 0:
+        raise ValueError(
+            f"mean and std must hold {images.shape[1]} values, std above 0; "
+            f"got mean={mean}, std={std}"
+        )
     if len(images) < 2:
         raise ValueError(
             "another image's patches need a batch of 2 or more; got "
             f"{len(images)}"
         )
-    stats = torch.tensor([mean, std]).to(images)
+    stats = torch.tensor([mean, std], dtype=torch.float64).to(images)
     centre, scale = rearrange(stats, "two c -> two 1 c 1 1")
     average = reduce(images, "b c h w -> b c 1 1", "mean")
     generator = torch.Generator().manual_seed(seed)
@@ -58,6 +68,9 @@ def make_fills(
 
 def blur(images: Tensor, sigma: float) -> Tensor:
     """Blur images (B, C, H, W) by a Gaussian of so many pixels."""
+    check_images(images)
+    if not 0 < sigma < float("inf"):
+        raise ValueError(f"sigma must be positive; got {sigma}")
     radius = min(ceil(3 * sigma), images.shape[-1] - 1, images.shape[-2] - 1)
     x = torch.arange(-radius, radius + 1).to(images)
     bell = (-(x**2) / (2 * sigma**2)).exp()
@@ -84,9 +97,30 @@ def replace_patches(
 
     Returns:
         (B, C, H, W).
+
+    Raises:
+        ValueError: if mask or fill do not fit the images.
     """
+    check_shape("images", images, "B C H W")
+    check_shape("mask", mask, "B gh gw")
+    B, _, H, W = images.shape
+    gh, gw = mask.shape[1:]
+    fits = gh and gw and H % gh == W % gw == 0
+    if mask.dtype != torch.bool or len(mask) not in (1, B) or not fits:
+        raise ValueError(
+            f"mask must be bool, of 1 or {B} grids that divide {H}x{W} pixels;"
+            f" got {mask.dtype} {tuple(mask.shape)}"
+        )
     ph = images.shape[2] // mask.shape[1]
     pw = images.shape[3] // mask.shape[2]
     pixels = repeat(mask, "b gh gw -> b 1 (gh ph) (gw pw)", ph=ph, pw=pw)
     fill = torch.as_tensor(fill, dtype=images.dtype, device=images.device)
+    wide = (1,) * (4 - fill.ndim) + fill.shape  # as PyTorch aligns them
+    if len(wide) > 4 or any(
+        n not in (1, size) for n, size in zip(wide, images.shape, strict=True)
+    ):
+        raise ValueError(
+            f"fill must broadcast to images of shape {tuple(images.shape)}; "
+            f"got {tuple(fill.shape)}"
+        )
     return torch.where(pixels, fill, images)

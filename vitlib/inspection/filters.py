@@ -10,6 +10,7 @@ from einops import rearrange
 from torch import Tensor
 
 from vitlib._checks import check_finite, check_positive
+from vitlib._shapes import check_floating, check_shape
 
 
 class Components(NamedTuple):
@@ -71,6 +72,7 @@ def shuffled_filters(weight: Tensor, seed: int = 0) -> Tensor:
     Returns:
         (D, C*P*P).
     """
+    check_shape("weight", weight, "D values")
     generator = torch.Generator().manual_seed(seed)
     keys = torch.rand(weight.shape, generator=generator).to(weight.device)
     return weight.gather(1, keys.argsort(dim=1))
@@ -89,7 +91,9 @@ def component_pictures(pictures: Tensor) -> Tensor:
     Returns:
         (K, C, P, P), from 0 to 1.
     """
-    return (0.5 + pictures * pictures[0].numel() ** 0.5 / 6).clamp(0, 1)
+    check_shape("pictures", pictures, "K C P P")
+    size = pictures.shape[1:].numel()
+    return (0.5 + pictures * size**0.5 / 6).clamp(0, 1)
 
 
 def subspace_overlap(first: Tensor, second: Tensor) -> float:
@@ -107,6 +111,9 @@ def subspace_overlap(first: Tensor, second: Tensor) -> float:
     """
     bases = []
     for pictures in (first, second):
+        check_shape("components", pictures, "k C P P")
+        check_floating(components=pictures)
+        check_positive(components=len(pictures))
         flat = rearrange(pictures, "k c ph pw -> k (c ph pw)").double()
         identity = torch.eye(len(flat), dtype=flat.dtype, device=flat.device)
         if not torch.allclose(flat @ flat.mT, identity, atol=1e-4):
@@ -123,6 +130,7 @@ def subspace_overlap(first: Tensor, second: Tensor) -> float:
 def _patch_size(rows: Tensor, in_chans: int) -> int:
     """The side P of square patches, from rows of C*P*P values."""
     check_positive(in_chans=in_chans)
+    check_floating(filters=rows)
     size = 0
     if rows.ndim == 2:
         size = round((rows.shape[1] / in_chans) ** 0.5)

@@ -5,6 +5,7 @@ from einops import rearrange
 from torch import Tensor
 
 from vitlib._checks import check_finite
+from vitlib._shapes import check_shape
 from vitlib.inspection.fills import replace_patches
 from vitlib.inspection.targets import Target, scores
 from vitlib.model import VisionTransformer
@@ -26,6 +27,7 @@ def patch_order(maps: Tensor, seed: int = 0) -> Tensor:
     Raises:
         ValueError: if a value is NaN or infinite.
     """
+    check_shape("maps", maps, "B gh gw")
     check_finite(maps, "maps")
     values = rearrange(maps, "b gh gw -> b (gh gw)")
     shuffle = random_order(*values.shape, seed).to(maps.device)

@@ -9,6 +9,7 @@ from einops import rearrange, reduce
 from torch import Tensor
 
 from vitlib._checks import check_positive
+from vitlib._shapes import check_shape
 from vitlib.config import ViTConfig
 from vitlib.inspection.fills import replace_patches
 from vitlib.inspection.targets import Target, eval_mode, score_of, scores
@@ -28,11 +29,12 @@ def class_map(matrix: Tensor, config: ViTConfig) -> Tensor:
     Returns:
         (B, gh, gw).
     """
-    prefix = int(config.class_token)
-    if config.global_pool == "token":
-        row = matrix[:, 0]
-    else:
-        row = reduce(matrix[:, prefix:], "b i j -> b j", "mean")
+    T, prefix = config.num_tokens, int(config.class_token)
+    token = config.global_pool == "token"
+    check_shape("matrix", matrix, "B S T", T=T, **({} if token else {"S": T}))
+    rows = matrix[:, :1] if token else matrix[:, prefix:]
+    check_positive(rows=rows.shape[1])
+    row = reduce(rows, "b i j -> b j", "mean")
     gh = config.grid_size[0]
     return rearrange(row[:, prefix:], "b (gh gw) -> b gh gw", gh=gh)
 

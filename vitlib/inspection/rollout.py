@@ -12,7 +12,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
 
-from vitlib._checks import check_choice
+from vitlib._checks import check_choice, pair
 from vitlib.inspection._weights import check_weights
 
 FUSIONS = {"mean": torch.add, "max": torch.maximum, "min": torch.minimum}
@@ -152,6 +152,7 @@ def upsample(
             unknown.
     """
     check_choice("mode", mode, UPSAMPLING)
+    size = pair(size, "size")
     if maps.ndim != 3 or not maps.is_floating_point() or not maps.numel():
         raise ValueError(
             "maps must be (B, gh, gw), floating point; got shape "

@@ -11,6 +11,7 @@ import torch
 from einops import rearrange, reduce
 from torch import Tensor
 
+from vitlib._checks import check_finite
 from vitlib.model import VisionTransformer
 
 
@@ -63,12 +64,17 @@ def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
 
     Returns:
         (B,), from -1 to 1, in float64.
+
+    Raises:
+        ValueError: if a value is NaN or infinite, or the shapes differ.
     """
     if first.shape != second.shape or first.ndim != 3:
         raise ValueError(
             "maps must both be (B, gh, gw); got shapes "
             f"{tuple(first.shape)} and {tuple(second.shape)}"
         )
+    check_finite(first, "maps")
+    check_finite(second, "maps")
     a, b = _centred_ranks(first), _centred_ranks(second)
     length = a.norm(dim=1) * b.norm(dim=1)
     return (a * b).sum(dim=1) / length.clamp(min=1e-12)

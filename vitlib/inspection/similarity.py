@@ -7,7 +7,8 @@ and Appendix D.4.
 from einops import rearrange
 from torch import Tensor
 
-from vitlib._checks import check_finite, pair
+from vitlib._checks import check_finite, check_positive, pair
+from vitlib._shapes import check_floating
 from vitlib.inspection.distance import grid_gaps
 from vitlib.model import VisionTransformer
 from vitlib.positions import combine_2d
@@ -83,6 +84,9 @@ def offsets(tiles: Tensor) -> tuple[Tensor, Tensor]:
     shape = tuple(tiles.shape)
     if len(shape) != 4 or shape[:2] != shape[2:]:
         raise ValueError(f"tiles must be (gh, gw, gh, gw); got shape {shape}")
+    check_floating(tiles=tiles)
+    check_finite(tiles, "tiles")
+    check_positive(gh=shape[0], gw=shape[1])
     return grid_gaps(shape[:2], tiles.device)
 
 

@@ -49,7 +49,7 @@ def similarity_groups(
         seed: of the shuffles.
 
     Returns:
-        The Group of each name in GROUPS.
+        The Group of each name in GROUPS; NaN where the grid has no pairs.
     """
     check_positive(permutations=permutations)
     down, across = offsets(tiles)
@@ -66,6 +66,7 @@ def similarity_groups(
 
     generator = torch.Generator().manual_seed(seed)
     found, shuffled = means(flat), []
+    there = (size / size).tolist()  # NaN for a group without pairs
     for _ in range(permutations):
         order = torch.randperm(len(flat), generator=generator)
         shuffled.append(means(flat[order][:, order]))
@@ -74,8 +75,8 @@ def similarity_groups(
     above = (chance >= found - 1e-12).sum(dim=0).double() + 1
     rows = torch.stack([found, *ends, above / (permutations + 1)], dim=1)
     return {
-        name: Group(*row)
-        for name, row in zip(GROUPS, rows.tolist(), strict=True)
+        name: Group(*row[:3], row[3] * one)
+        for name, row, one in zip(GROUPS, rows.tolist(), there, strict=True)
     }
 
 
@@ -121,10 +122,18 @@ def distance_r2(tiles: Tensor) -> float:
 
     Returns:
         R^2, from 0 to 1; near 0 for random positions.
+
+    Raises:
+        ValueError: if all places are equally alike, as two always are.
     """
     down, across = offsets(tiles)
     other = down + across > 0
     y = rearrange(tiles, "r c gh gw -> (r c) (gh gw)")[other]
+    check_positive(pairs=len(y))
+    if (y - y.mean()).abs().max() <= 1e-12 * y.abs().max():
+        raise ValueError(
+            f"all {len(y)} pairs are equally alike: nothing is to be explained"
+        )
     design = torch.cat([one_hot(down[other]), one_hot(across[other])], dim=1)
     design = design.to(y.dtype)
     fit = torch.linalg.lstsq(design, y[:, None], driver="gelsd").solution

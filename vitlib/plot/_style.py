@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatterSciNotation
 from torch import Tensor
 
+from vitlib._whole import whole_file
+
 STYLE = Path(__file__).parents[1] / "vitlib.mplstyle"
 WIDTH = 6.4  # inches: the width of the book's text
 
@@ -71,11 +73,13 @@ def log_axis(axis: Axis) -> None:
 
 
 def save(fig: Figure, path: str | Path) -> None:
-    """Write a figure to a file, and let go of it.
+    """Write a figure to a file, whole or not at all, and let go of it.
 
     Args:
         fig: what one of this package's functions returned.
         path: of the file; its suffix says the format.
     """
-    fig.savefig(path)
+    path = Path(path)
+    with whole_file(path) as draft:
+        fig.savefig(draft, format=path.suffix[1:] or None)
     plt.close(fig)

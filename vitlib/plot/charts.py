@@ -94,6 +94,7 @@ def bars(
     xlabel: str,
     reference: Mapping[str, float] | None = None,
     decimals: int = 2,
+    from_zero: bool = True,
 ) -> Figure:
     """Draw one horizontal bar a name, with its value written out.
 
@@ -103,22 +104,27 @@ def bars(
         xlabel: what the values are, with their unit.
         reference: name -> value of a dashed line, such as chance.
         decimals: digits after the point in the written values.
+        from_zero: False draws a stroke at the end of each bar alone, on an
+            axis that fits the values: for differences that bars would hide.
 
     Returns:
         The figure.
     """
     fig, ax = plt.subplots(figsize=(WIDTH, 0.8 + 0.34 * len(values)))
+    stroke = {"color": "#0b6e8f", "markersize": 15, "markeredgewidth": 3}
     for row, value in enumerate(values.values()):
         points = np.atleast_1d(to_numpy(value))
         mean = points.mean()
-        ax.barh(row, mean, color="#0b6e8f", height=0.62)
+        if from_zero:
+            ax.barh(row, mean, color="#0b6e8f", height=0.62)
+        else:
+            ax.plot(mean, row, "|", **stroke)
         ax.annotate(
             f"{mean:,.{decimals}f}",
             (max(mean, points.max(), 0), row),
-            xytext=(5, 0),
+            xytext=(7, 0),
             textcoords="offset points",
             va="center",
-            fontsize=9,
         )
         if len(points) > 1:
             ax.plot(points, [row] * len(points), ".", color="#d1672c")
@@ -129,7 +135,7 @@ def bars(
     ax.set_yticks(range(len(values)), list(values))
     ax.set(xlabel=xlabel)
     ax.margins(x=0.14)
-    ax.grid(axis="y", visible=False)
+    ax.grid(axis="y", visible=not from_zero)
     ax.invert_yaxis()
     return fig
 
