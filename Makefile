@@ -102,7 +102,8 @@ peers: .venv-peers/ready ## compare with timm, torchvision and transformers
 	$(PEERS_PY) -m pytest tests/peers
 
 browser: book .venv-browser/ready ## look at the site in the system's Chromium
-	$(BROWSER_PY) -m pytest -x --confcutdir=tests/browser tests/browser
+	$(BROWSER_PY) -m pytest -n 2 --dist worksteal \
+	  --confcutdir=tests/browser tests/browser
 
 pdf: book .venv-browser/ready ## the whole book as one PDF, beside the site
 	@$(BROWSER_PY) tools/pdf.py

@@ -10,6 +10,7 @@ window.vitLook = (() => {
   const shifts = [];
   let steps = new Map();
   let controls = [];
+  let followed = false;
 
   new PerformanceObserver((list) => list.getEntries().forEach((entry) => {
     if (!entry.hadRecentInput) shifts.push(entry);
@@ -51,12 +52,12 @@ window.vitLook = (() => {
     follow() {
       document.activeElement.blur();
       getSelection().removeAllRanges();
-      if (!document.getElementById("vit-look")) {
-        const style = document.createElement("style");
-        style.id = "vit-look";
-        style.textContent = "* { transition: none !important; " +
-          "animation: none !important; scroll-behavior: auto !important; }";
-        document.head.append(style);
+      if (!followed) {
+        followed = true;
+        const style = new CSSStyleSheet();  // which a policy lets pass
+        style.replaceSync("* { transition: none !important; " +
+          "animation: none !important; scroll-behavior: auto !important; }");
+        document.adoptedStyleSheets.push(style);
         document.addEventListener("focusin", ({ target }) => {
           steps.set(target, looks(target));
         });
@@ -67,8 +68,10 @@ window.vitLook = (() => {
       return document.querySelectorAll(CONTROLS).length + 50;
     },
 
-    /** Whether Tab has led through the page and out of it. */
-    left: () => document.activeElement === document.body,
+    /** Whether Tab has led through the whole page and out of it: it may have
+     *  begun in the middle. */
+    left: () => document.activeElement === document.body &&
+      steps.has(controls[0]),
 
     /** What Tab did not reach. */
     unreached() {
@@ -122,7 +125,8 @@ window.vitLook = (() => {
         ...wide.slice(0, 3).map(name)];
     },
 
-    /** Keep one word of each kind in code: their colours are checked once. */
+    /** Keep one word of each kind in code, and one formula: their colours
+     *  are checked once. */
     thin() {
       const seen = new Set();
       document.querySelectorAll(".highlight pre span").forEach((word) => {
@@ -131,6 +135,9 @@ window.vitLook = (() => {
       });
       document.querySelectorAll(".highlight pre").forEach((box) =>
         box.normalize());
+      [...document.querySelectorAll(".katex")].slice(1).forEach((formula) => {
+        formula.textContent = "x";
+      });
     },
 
     openAll() {

@@ -1,65 +1,45 @@
-"""Every page in a real browser, one kind of fault after the other.
+"""Every page in a real browser.
 
 Run by `make browser`, with the system's Chromium or Chrome; skipped without
-them, and without a built book. The message names the pages at fault.
+them, and without a built book. The message says what is wrong, by kind.
 """
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
+import re
+import time
 
 import pytest
-from built import PAGES, chromium
+from built import PAGES
 
-KINDS = (
-    "outside request",
-    "failed request",
-    "console error",
-    "formulas",
-    "sideways",
-    "wrong theme",
-    "out of the keyboard's reach",
-    "focus not to be seen",
-    "key without effect",
-    "axe-core violation",
-    "too heavy",
-    "late first paint",
-    "layout shift",
-    "picture without size",
-)
-PROCESSES = 2
+looking = pytest.importorskip("looking")
 
 
-@pytest.fixture(scope="module")
-def looks():
-    """Look at every page, with two browsers side by side."""
-    pytest.importorskip("playwright.sync_api")
-    if not chromium() or not PAGES:
-        pytest.skip("needs Chromium or Chrome, and `make book` before")
-    from looking import look_at
-
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(PROCESSES, mp_context=spawn) as pool:
-        found = list(pool.map(look_at, [[name] for name in PAGES]))
-    return [look for looks in found for look in looks]
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_is_wrong(browser, addresses, name):
+    look = looking.Look(browser, addresses, name)
+    look.look()
+    print({key: round(value, 3) for key, value in look.numbers.items()})
+    found = [
+        f"{kind}: {line}" for kind in look.faults for line in look.faults[kind]
+    ]
+    assert found == []
+    assert look.numbers["MB"] > 0.1
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_no_page_has(kind, looks):
-    found = [line for _, faults, _ in looks for line in faults.get(kind, [])]
-    assert not found, f"{kind}:\n" + "\n".join(found)
+@pytest.mark.parametrize("over", ["file", "http"])
+def test_nothing_moves_when_scripts_and_fonts_come_late(
+    browser, addresses, over
+):
+    def wait(route):
+        time.sleep(0.1)
+        route.continue_()
 
-
-def test_all_kinds_are_known(looks):
-    assert {kind for _, faults, _ in looks for kind in faults} <= set(KINDS)
-
-
-def test_weights_and_times(looks):
-    """Print what was measured: the most of each over the pages."""
-    for name, _, numbers in looks:
-        print(
-            f"{name}: " + ", ".join(f"{v:.3g} {k}" for k, v in numbers.items())
-        )
-    assert all(numbers["MB"] > 0.1 for _, _, numbers in looks)
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.add_init_script(looking.LOOK)
+    page.route(re.compile(r"\.(js|woff2?)\b"), wait)
+    page.goto(f"{addresses[over]}/book/notation.html")
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate("vitLook.shift()") < looking.MAX_SHIFT
+    page.close()
 
 
 def test_search_by_keyboard_from_the_file_system(open_page):

@@ -1,5 +1,6 @@
 """The search finds what a reader would type, over http and from a file."""
 
+import re
 from urllib.parse import quote
 
 import pytest
@@ -64,9 +65,7 @@ QUERIES = {
 def results(page, site, query):
     """Search, and return where the results lead, best first."""
     page.goto(f"{site}/search.html?q={quote(query)}")
-    page.wait_for_function(
-        "document.querySelector('.search-summary').innerText"
-    )
+    page.locator(".search-summary", has_text=re.compile(r"\S")).wait_for()
     return page.eval_on_selector_all(
         "ul.search li > a", "links => links.map(link => link.href)"
     )

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import zlib
 from itertools import product
 from math import prod
@@ -50,9 +51,8 @@ def live(open_page):
         page = open_page(f"notebooks/{CHAPTERS[name]}.html", *how, **options)
         page.locator(f".tag_widget-{name}").scroll_into_view_if_needed()
         page.wait_for_selector(".vit-live .vit-widget", timeout=20_000)
-        page.wait_for_function(
-            "document.querySelector('.vit-say').textContent"
-        )
+        said = page.locator(".vit-say", has_text=re.compile(r"\S"))
+        said.first.wait_for(state="attached")
         return page
 
     return open_widget
