@@ -5,6 +5,9 @@ way at a time, and expects the rule concerned to say so.
 """
 
 import base64
+import os
+import re
+from itertools import islice, pairwise
 from pathlib import Path
 
 import hygiene
@@ -103,10 +106,10 @@ def good_notebook():
             ),
         ]
     nb = new_notebook(cells=cells)
-    nb_tool.tidy_notebook(nb)
     code = [cell for cell in nb.cells if cell.cell_type == "code"]
     for number, cell in enumerate(code, 1):
         cell.execution_count = number
+    nb_tool.tidy_notebook(nb)
     return nb
 
 
@@ -132,6 +135,16 @@ def fault(words):
         return spoil
 
     return register
+
+
+@fault("not those of the stored run")
+def assertion_deleted(nb):
+    nb.cells[4].source = "pass"
+
+
+@fault("not those of the stored run")
+def check_disarmed(nb):
+    nb.cells[2].metadata.tags = []
 
 
 @fault("metadata must be")
@@ -421,6 +434,100 @@ def test_every_rule_can_fail(tmp_path):
         spoil(nb)
         failed |= {check for check in hygiene.CHECKS if list(check(nb))}
     assert failed == set(hygiene.CHECKS)
+
+
+def edit_an_output(cells):
+    for cell in cells:
+        for output in cell.outputs:
+            text = output.get("data", output)
+            for key in ("text", "text/plain", "text/markdown", "image/png"):
+                if key in text:
+                    yield text, key, text[key][:-1] + "~"
+
+
+def swap_two_cells(cells):
+    for one, other in pairwise(cells[1:]):
+        yield (one, "source", other.source), (other, "source", one.source)
+
+
+def swap_two_cells_and_count_anew(cells):
+    for one, other in pairwise(cells[1:]):
+        yield tuple(
+            (to, key, of[key])
+            for to, of in ((one, other), (other, one))
+            for key in ("source", "outputs", "metadata", "id")
+        )
+
+
+def delete_an_assertion(cells):
+    for cell in cells[1:]:
+        lines = cell.source.split("\n")
+        for number, line in enumerate(lines):
+            if re.match(r"\s*(assert |\S*assert_close\()", line):
+                left = [*lines[:number], *lines[number + 1 :]]
+                yield cell, "source", "\n".join(left)
+
+
+def delete_an_output(cells):
+    for cell in cells:
+        for number in range(len(cell.outputs)):
+            left = cell.outputs[:number] + cell.outputs[number + 1 :]
+            yield cell, "outputs", left
+
+
+def change_a_count(cells):
+    for cell in cells:
+        yield cell, "execution_count", cell.execution_count + 1
+
+
+def edit_a_number(cells):
+    for cell in cells[1:]:
+        for found in re.finditer(r"\d(?!\w)", cell.source):
+            digit = str((int(found.group()) + 1) % 10)
+            text = cell.source[: found.start()] + digit
+            yield cell, "source", text + cell.source[found.end() :]
+
+
+def remove_a_tag(cells):
+    for cell in cells:
+        for tag in cell.metadata.get("tags", []):
+            left = [t for t in cell.metadata.tags if t != tag]
+            yield cell.metadata, "tags", left
+
+
+MUTATIONS = [
+    edit_an_output,
+    swap_two_cells,
+    swap_two_cells_and_count_anew,
+    delete_an_assertion,
+    delete_an_output,
+    change_a_count,
+    edit_a_number,
+    remove_a_tag,
+]
+
+
+@pytest.mark.parametrize("mutate", MUTATIONS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_an_edit_without_a_run_is_noticed(path, mutate):
+    """A place is edited and restored: every tenth, or VITLIB_EDITS=all."""
+    nb = nbformat.read(path, as_version=4)
+    cells = [cell for cell in nb.cells if cell.cell_type == "code"]
+    rules = (hygiene.check_counts, hygiene.check_run)
+    step = 1 if os.environ.get("VITLIB_EDITS") == "all" else 10
+    count = 0
+    for edits in islice(mutate(cells), 0, None, step):
+        edits = edits if isinstance(edits[0], tuple) else (edits,)
+        before = [(node, key, node[key]) for node, key, _ in edits]
+        for node, key, value in edits:
+            node[key] = value
+        assert any(list(rule(nb)) for rule in rules), (before, edits)
+        for node, key, value in before:
+            node[key] = value
+        count += 1
+    assert count
+    print(f"{count} mutants, all noticed")  # pytest -s shows them
+    assert not any(list(rule(nb)) for rule in rules)
 
 
 def test_run_stores_outputs_once_and_keeps_a_failing_file(tmp_path):

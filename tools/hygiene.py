@@ -8,6 +8,8 @@ and in Colab alike. Each rule is a function from a notebook to its faults.
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -106,9 +108,32 @@ def output_texts(cell: NotebookNode) -> Iterator[str]:
                 yield data
 
 
+def fingerprint(nb: NotebookNode) -> str:
+    """Return a digest of what a run stores: code, tags, counts, outputs.
+
+    The first code cell is left out: `check_install` holds its text, which
+    changes with the repository's address.
+    """
+    stored = [
+        (cell.source, sorted(tags(cell)), cell.execution_count, cell.outputs)
+        for _, cell in code_cells(nb)
+    ]
+    text = json.dumps(stored[1:], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def check_run(nb: NotebookNode) -> Faults:
+    """No code cell was edited, moved or deleted after the stored run."""
+    if nb.metadata.get("vitlib") != {"run": fingerprint(nb)}:
+        yield (
+            "code or outputs are not those of the stored run; "
+            "run tools/nb.py run"
+        )
+
+
 def check_kernel(nb: NotebookNode) -> Faults:
     """Nothing of one machine's Python stays in the file."""
-    if nb.metadata != KERNEL:
+    if {**nb.metadata, "vitlib": None} != {**KERNEL, "vitlib": None}:
         yield f"metadata must be {KERNEL}; run tools/nb.py run"
     ids = [cell.get("id") for cell in nb.cells]
     if len(set(ids)) < len(ids) or not all(ids):
@@ -329,6 +354,7 @@ def check_exercises(nb: NotebookNode) -> Faults:
 
 
 CHECKS: tuple[Callable[[NotebookNode], Faults], ...] = (
+    check_run,
     check_kernel,
     check_counts,
     check_checked,

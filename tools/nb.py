@@ -76,7 +76,6 @@ def tidy_outputs(outputs: list[NotebookNode]) -> list[NotebookNode]:
 
 def tidy_notebook(nb: NotebookNode) -> None:
     """Bring a notebook to the one form that is committed."""
-    nb.metadata = nbformat.from_dict(hygiene.KERNEL)
     nb.nbformat, nb.nbformat_minor = 4, 5
     seen: set[str] = set()
     for index, cell in enumerate(nb.cells):
@@ -97,6 +96,8 @@ def tidy_notebook(nb: NotebookNode) -> None:
         else:
             cell.pop("outputs", None)
             cell.pop("execution_count", None)
+    run_of = {"vitlib": {"run": hygiene.fingerprint(nb)}}
+    nb.metadata = nbformat.from_dict({**hygiene.KERNEL, **run_of})
 
 
 def execute(nb: NotebookNode, timeout: int) -> None:
