@@ -18,15 +18,22 @@ FILES = sorted((ROOT / "vitlib" / "_diagrams").glob("*.svg"))
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def lines(svg):
-    """Return the lines of text of a diagram."""
-    root = ElementTree.fromstring(svg)
-    return ["".join(text.itertext()) for text in root.iter(f"{SVG}text")]
+def form(svg, name):
+    """Return the part of a diagram that is wide, or narrow."""
+    groups = ElementTree.fromstring(svg).findall(f"{SVG}g")
+    return next(group for group in groups if group.get("class") == name)
+
+
+def lines(svg, name="wide"):
+    """Return the lines of text of one form of a diagram."""
+    texts = form(svg, name).iter(f"{SVG}text")
+    return ["".join(text.itertext()) for text in texts]
 
 
 def test_files_are_what_the_tool_draws():
     drawn = {
-        f"{draw.__name__}.svg": draw().svg() for draw in diagrams.DIAGRAMS
+        f"{make.__name__}.svg": diagrams.draw(make).svg()
+        for make in diagrams.DIAGRAMS
     }
     assert drawn == {file.name: file.read_text("utf-8") for file in FILES}
 
@@ -41,18 +48,36 @@ def test_a_diagram_has_words_for_those_who_do_not_see_it(file):
     assert 10 < len(title) < len(about)
 
 
+@pytest.mark.parametrize("name", ["wide", "narrow"])
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_a_diagram_stays_within_its_box_and_can_be_read(file):
-    root = ElementTree.fromstring(file.read_text("utf-8"))
-    width, height = (float(n) for n in root.get("viewBox").split()[2:])
-    for box in root.iter(f"{SVG}rect"):
+def test_a_diagram_stays_within_its_box_and_can_be_read(file, name):
+    svg = file.read_text("utf-8")
+    box = re.search(
+        r"viewBox=\"0 0 (\d+) (\d+)"
+        if name == "wide"
+        else r"aspect-ratio:(\d+)/(\d+)",
+        svg,
+    )
+    width, height = map(int, box.groups())
+    assert width <= (780 if name == "wide" else 360)
+    found = form(svg, name)
+    for box in found.iter(f"{SVG}rect"):
         x, y, w, h = (float(box.get(k)) for k in ("x", "y", "width", "height"))
         assert 0 <= x <= x + w <= width
         assert 0 <= y <= y + h <= height
-    assert width <= 780  # at 640 pixels, the least, text has 12 * 640 / 780
-    assert (
-        min(float(t.get("font-size")) for t in root.iter(f"{SVG}text")) >= 12
-    )
+    sizes = [float(t.get("font-size")) for t in found.iter(f"{SVG}text")]
+    assert min(sizes) >= 12  # wide, on 577 pixels, 8.9; narrow, as it is
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_only_a_page_on_a_phone_shows_the_narrow_form(file):
+    svg = file.read_text("utf-8")
+    assert form(svg, "narrow").get("display") == "none"
+    (rules,) = re.findall(r"@media screen .*?\n}", svg, re.S)
+    assert rules.count("html ") == 3 == rules.count("{") - 1
+    scale = float(form(svg, "narrow").get("transform")[6:-1])
+    width = int(re.search(r'viewBox="0 0 (\d+)', svg)[1])
+    assert round(width / scale) == 360
 
 
 def luminance(colour):
@@ -140,7 +165,10 @@ def measured(name):
     ],
 )
 def test_shapes_are_those_of_the_models(name, steps, models):
-    shown = [t for t in lines(plot.diagram(name).svg) if t.startswith("(B")]
+    svg = plot.diagram(name).svg
+    shown = [text for text in lines(svg) if text.startswith("(B")]
+    small = [text for text in lines(svg, "narrow") if text.startswith("(B")]
+    assert set(small) == set(shown)
     letters, *numbers = (
         shown[i : i + len(steps)] for i in range(0, len(shown), len(steps))
     )
@@ -170,9 +198,12 @@ def test_heads_show_the_toy_of_chapter_5():
     code = "\n".join(c.source for c in nb.cells if c.cell_type == "code")
     assert "x = torch.randn(2, 5, 8)  # (B, T, D)" in code
     assert "three=3, h=2" in code
-    shown = lines(plot.diagram("heads").svg)
-    for shape in ("(B, 5, 8)", "(B, 5, 24)", "(B, 2, 5, 5)", "(B, 2, 5, 4)"):
-        assert shape in shown
+    svg = plot.diagram("heads").svg
+    for name in ("wide", "narrow"):
+        shown = lines(svg, name)
+        for shape in ("(B, 5, 8)", "(B, 5, 24)", "(B, 2, 5, 5)"):
+            assert shape in shown
+        assert "(B, 2, 5, 4)" in shown
 
 
 def test_an_unknown_diagram_is_refused_with_those_there_are():

@@ -54,6 +54,29 @@ def strip(
         y += 41
 
 
+def paper(height: int) -> Drawing:
+    """Return an empty drawing for a phone, in its pixels."""
+    return Drawing("", "", "", 360, height)
+
+
+def table(d: Drawing, y: float, steps: dict[str, str], *variants: str) -> None:
+    """Write the same shapes for a phone: a line a step, a column a model."""
+    columns = {"shape": LETTERS}
+    for name in variants:
+        label = name if "Book" in name else f"ViT-{name}"
+        columns[label] = {
+            step: f"({', '.join(map(str, shape))})"
+            for step, shape in shapes(VARIANTS[name]).items()
+        }
+    for n, name in enumerate(steps, start=1):
+        d.text(14, y + 21 * n, name, size=12, kind="quiet", anchor="start")
+    places = (113, 208, 306)
+    for x, (label, known) in zip(places, columns.items(), strict=True):
+        d.text(x, y, label, size=12, kind="quiet")
+        for n, step in enumerate(steps.values(), start=1):
+            d.text(x, y + 21 * n, known[step], size=12, bold=known is LETTERS)
+
+
 def picture(d: Drawing, x: float, y: float, cell: float, gap: float) -> None:
     """Draw an image of nine patches, numbered in reading order."""
     for n in range(SIDE**2):

@@ -10,8 +10,11 @@ tests compare them with what the models return.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import diagrams_narrow
+import diagrams_narrow_inside
 from diagram_parts import SIDE, picture, rows, shade, strip
 from diagrams_inside import block, heads
 from drawing import Drawing
@@ -156,11 +159,19 @@ def token() -> Drawing:
 DIAGRAMS = (patches, token, heads, block, model)
 
 
+def draw(make: Callable[[], Drawing]) -> Drawing:
+    """Draw a diagram and its narrow form."""
+    drawing = make()
+    inside = make.__module__ == "diagrams_inside"
+    module = diagrams_narrow_inside if inside else diagrams_narrow
+    drawing.narrow = getattr(module, drawing.name)()
+    return drawing
+
+
 def main() -> None:
     """Write every diagram."""
     FOLDER.mkdir(exist_ok=True)
-    for draw in DIAGRAMS:
-        drawing = draw()
+    for drawing in map(draw, DIAGRAMS):
         file = FOLDER / f"{drawing.name}.svg"
         file.write_text(drawing.svg(), encoding="utf-8")
 

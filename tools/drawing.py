@@ -11,50 +11,7 @@ import re
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
 
-# kind: fill and line by day, fill and line by night
-SHAPES = {
-    "ground": ("#f6f8f9", "#e3e7eb", "#1a1f25", "#353b42"),
-    "plain": ("#ffffff", "#7b8794", "#262d35", "#8b97a3"),
-    "patch": ("#d3e9f1", "#0b6e8f", "#17414f", "#6cc3de"),
-    "class": ("#fbdcc8", "#b4531f", "#5a3019", "#f0a070"),
-    "place": ("#dcebd2", "#4a7a30", "#2a4220", "#9ccb80"),
-    "head": ("#e8daf0", "#7b4490", "#412b4c", "#cfa3de"),
-    "patch-deep": ("#0b6e8f", "#0b6e8f", "#6cc3de", "#6cc3de"),
-    "head-deep": ("#7b4490", "#7b4490", "#cfa3de", "#cfa3de"),
-    "line": ("none", "#52606d", "none", "#a9b4bf"),
-    "tip": ("#52606d", "#52606d", "#a9b4bf", "#a9b4bf"),
-}
-# kind: by day, by night
-WORDS = {"ink": ("#1f2933", "#e4e9ee"), "quiet": ("#52606d", "#a9b4bf")}
-FONT = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-
-
-def style() -> str:
-    """Return the style sheet that every diagram holds."""
-    rules, modes = [], ([], [])
-    for kind, colours in SHAPES.items():
-        rules.append(
-            f".vit-diagram .{kind}{{fill:var(--{kind});"
-            f"stroke:var(--{kind}-line)}}"
-        )
-        for mode, at in zip(modes, (0, 2), strict=True):
-            mode.append(
-                f"--{kind}:{colours[at]};--{kind}-line:{colours[at + 1]}"
-            )
-    for kind, colours in WORDS.items():
-        rules.append(f".vit-diagram .{kind}{{fill:var(--{kind})}}")
-        for mode, colour in zip(modes, colours, strict=True):
-            mode.append(f"--{kind}:{colour}")
-    day, night = (f".vit-diagram{{{';'.join(mode)}}}" for mode in modes)
-    return "\n".join(
-        [
-            *rules,
-            day,
-            f"@media (prefers-color-scheme: dark){{{night}}}",
-            f'html[data-theme="light"] {day}',
-            f'html[data-theme="dark"] {night}',
-        ]
-    )
+from ink import FONT, SHAPES, WORDS, style
 
 
 def spans(words: str) -> str:
@@ -82,6 +39,7 @@ class Drawing:
     width: int
     height: int
     parts: list[str] = field(default_factory=list)
+    narrow: Drawing | None = None  # the same for a phone, in its pixels
 
     def rect(
         self,
@@ -177,21 +135,36 @@ class Drawing:
             f'fill="{line}" stroke="{line}"/>'
         )
 
-    def svg(self) -> str:
-        """Return the file."""
-        name, size = f"vit-{self.name}", f"{self.width} {self.height}"
+    def group(self) -> str:
+        """Return everything drawn, on a ground of its own."""
         ground = Drawing("", "", "", 0, 0)
         ground.rect(0.5, 0.5, self.width - 1, self.height - 1, "ground")
-        return "\n".join(
-            [
-                '<svg xmlns="http://www.w3.org/2000/svg" class="vit-diagram" '
-                f'role="img" aria-labelledby="{name}-title {name}-desc" '
-                f'viewBox="0 0 {size}" font-family="{FONT}">',
-                f'<title id="{name}-title">{escape(self.title)}</title>',
-                f'<desc id="{name}-desc">{escape(self.about)}</desc>',
-                f"<style>\n{style()}\n</style>",
-                *ground.parts,
-                *self.parts,
-                "</svg>\n",
-            ]
-        )
+        return "\n".join([*ground.parts, *self.parts])
+
+    def svg(self) -> str:
+        """Return the file; in a page on a phone, it shows its narrow form."""
+        name, small = f"vit-{self.name}", self.narrow
+        return f"""\
+<svg xmlns="http://www.w3.org/2000/svg" class="vit-diagram" role="img" \
+data-name="{self.name}" aria-labelledby="{name}-title {name}-desc" \
+viewBox="0 0 {self.width} {self.height}" preserveAspectRatio="xMidYMin" \
+font-family="{FONT}">
+<title id="{name}-title">{escape(self.title)}</title>
+<desc id="{name}-desc">{escape(self.about)}</desc>
+<style>
+{style()}
+@media screen and (max-width: 576px){{
+html [data-name="{self.name}"]{{aspect-ratio:{small.width}/{small.height}}}
+html .vit-diagram .wide{{display:none}}
+html .vit-diagram .narrow{{display:inline}}
+}}
+</style>
+<g class="wide">
+{self.group()}
+</g>
+<g class="narrow" display="none" \
+transform="scale({self.width / small.width:.5f})">
+{small.group()}
+</g>
+</svg>
+"""
