@@ -212,6 +212,17 @@ def test_site_has_no_broken_link_and_loads_nothing_from_elsewhere(site):
     assert not found, "\n".join(found)
 
 
+def test_pages_run_what_their_policy_names_and_links_say_where_they_lead(site):
+    found = {*site.rglob("*.html")} - {*site.glob("_static/*")}
+    for file in found - {site / "index.html"}:  # which only leads on
+        html = file.read_text()
+        assert html.count('"Content-Security-Policy"') == 1, file
+        assert not re.search(r"<[^>]*\son[a-z]+=", html), file
+        links = re.findall(r'<a\s[^>]*href="https?:[^>]*>', html)
+        assert links, file
+        assert all("external noopener" in link for link in links), file
+
+
 def test_site_shows_formulas_by_its_own_katex(site):
     katex = site / "_static" / "katex"
     fonts = re.findall(r"url\((.*?)\)", (katex / "katex.min.css").read_text())

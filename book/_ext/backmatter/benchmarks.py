@@ -174,7 +174,10 @@ def describe(file: Path, repository: str) -> list[str]:
     lines += [f"{machine(data)} {settings}".strip(), "", " · ".join(links), ""]
     for key, part in parts.items():
         if isinstance(part, list) and isinstance(part[0], dict):
-            part = {str(i + 1): record for i, record in enumerate(part)}
+            part = {
+                f"seed {run['seed']}": {k: run[k] for k in run if k != "seed"}
+                for run in part
+            }
         if isinstance(part, dict):
             lines += tables(part, data, "" if key in ALL else key)
     return lines
