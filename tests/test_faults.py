@@ -1,13 +1,22 @@
 """A write that fails, wherever, names the file and leaves what was there."""
 
+import hashlib
+import http.server
 import os
+import random
+import signal
 import subprocess
+import sys
+import threading
+import time
 
 import pytest
 import torch
 from matplotlib import pyplot as plt
 
+from tests import tiny_run as tiny
 from vitlib import VisionTransformer, ViTConfig, _whole, plot
+from vitlib._download import obtain
 from vitlib.pretrained import hub
 from vitlib.records import write_log
 from vitlib.report import Section, write_report
@@ -127,3 +136,134 @@ def test_a_huge_table_is_refused_before_it_is_built(tmp_path, monkeypatch):
     )
     with pytest.raises(ValueError, match="800,000,008 numbers of fixed"):
         load_model(tmp_path / "huge")
+
+
+# --- killed ---------------------------------------------------------------
+
+
+def write_weights(path, version):
+    torch.manual_seed(version)
+    weights(path, 192)
+
+
+def write_lines(path, version):
+    line = {"event": "epoch", "step": version}
+    write_log(path, [line] * 50_000)
+
+
+# VITLIB_KILLS: how often the tests kill each writer.
+KILLS = int(os.environ.get("VITLIB_KILLS", "6"))
+KILLED = {"model.safetensors": write_weights, "log.jsonl": write_lines}
+
+
+def forked(act):
+    """Do something in a process of its own; return its number."""
+    child = os.fork()
+    if child:
+        return child
+    torch.set_num_threads(1)  # a fork has no pool of threads
+    try:
+        act()
+    except BaseException as error:
+        print(repr(error), file=sys.stderr, flush=True)
+        os._exit(1)
+    os._exit(0)
+
+
+def kill(child):
+    """Kill a process; say whether it was still alive."""
+    os.kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1] == signal.SIGKILL
+
+
+@pytest.mark.parametrize("name", KILLED)
+def test_a_killed_writer_leaves_the_last_whole_file(name, tmp_path):
+    whole = []
+    for version in (0, 1):
+        KILLED[name](tmp_path / "one", version)
+        whole.append((tmp_path / "one").read_bytes())
+    (tmp_path / "one").unlink()
+    rng, drafts = random.Random(0), 0
+
+    def write_on():
+        for version in range(10**9):
+            KILLED[name](tmp_path / name, version % 2)
+
+    for life in range(KILLS):
+        writer = forked(write_on)
+        for _ in range(500):
+            time.sleep(rng.uniform(0.01, 0.1))
+            if not life % 2 or list(tmp_path.glob("*.part")):
+                break  # every other one dies while it writes
+        assert kill(writer)
+        drafts += bool(list(tmp_path.glob("*.part")))
+        if (tmp_path / name).exists():
+            assert (tmp_path / name).read_bytes() in whole
+    print(f"{name}: {KILLS} kills, {drafts} left a draft")
+    assert drafts
+    assert (tmp_path / name).exists()
+    KILLED[name](tmp_path / name, 1)
+    assert (tmp_path / name).read_bytes() == whole[1]
+
+
+# --- one cache, several processes ------------------------------------------
+
+
+class Slow(http.server.BaseHTTPRequestHandler):
+    content = random.Random(0).randbytes(1 << 22)
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.content)))
+        self.end_headers()
+        try:
+            for at in range(0, len(self.content), 1 << 16):
+                self.wfile.write(self.content[at : at + (1 << 16)])
+                time.sleep(0.01)
+        except ConnectionError:
+            pass  # its client was killed
+
+    def log_message(self, *args):
+        pass
+
+
+def test_processes_share_a_cache_and_two_are_killed(tmp_path):
+    digest = hashlib.sha256(Slow.content).hexdigest()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        urls = [f"http://127.0.0.1:{server.server_port}/"]
+
+        def fetch():
+            obtain("data", "", ["data"], {"data": digest}, urls, [tmp_path])
+
+        fetchers = [forked(fetch) for _ in range(5)]
+        while len(list(tmp_path.glob("*/data"))) < 5:
+            time.sleep(0.001)
+        assert all(kill(fetcher) for fetcher in fetchers[:2])
+        ends = [os.waitpid(fetcher, 0)[1] for fetcher in fetchers[2:]]
+        server.shutdown()
+    assert ends == [0, 0, 0]
+    assert (tmp_path / "data").read_bytes() == Slow.content
+
+
+# --- a clock that goes backwards -------------------------------------------
+
+
+def test_a_clock_that_goes_backwards_changes_nothing(tmp_path, monkeypatch):
+    """A run is stopped; its files are of tomorrow when it goes on."""
+    unbroken, log = tiny.train(tmp_path / "unbroken")
+    now = iter(range(2_000_000_000, 0, -3600))
+    monkeypatch.setattr(time, "time", lambda: float(next(now)))
+    folder = tmp_path / "stopped"
+
+    def stop(epoch, _):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    tiny.train(folder, on_epoch=stop)
+    for path in folder.rglob("*"):
+        os.utime(path, (4e9, 4e9))
+    weights, resumed = tiny.train(folder)
+    assert all(weights[name].equal(unbroken[name]) for name in unbroken)
+    assert resumed[-1]["step"] == log[-1]["step"]
+    seconds = [line["seconds"] for line in resumed if "seconds" in line]
+    assert seconds == sorted(seconds)

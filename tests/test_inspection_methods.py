@@ -1,0 +1,124 @@
+"""All maps side by side are the maps that each function makes alone."""
+
+import pytest
+import torch
+
+from vitlib import VisionTransformer, ViTConfig
+from vitlib.inspection import (
+    attention_maps,
+    attention_relevance,
+    attention_x_gradient,
+    fill_maps,
+    gradient_maps,
+    input_gradient,
+    integrated_gradients,
+    model_free_maps,
+    occlusion,
+    scores,
+)
+
+close = torch.testing.assert_close
+CLASSES = torch.tensor([2, 0, 1])
+
+
+def make_model(**fields):
+    """A model whose every weight matters, in float64."""
+    torch.manual_seed(0)
+    config = ViTConfig((4, 6), 2, 2, 3, 8, 2, num_heads=2, **fields)
+    model = VisionTransformer(config).double()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return model.eval()
+
+
+@pytest.fixture
+def images():
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(3, 2, 4, 6, generator=generator).double()
+
+
+@pytest.mark.parametrize("pool", ["token", "avg"])
+def test_attention_maps(pool, images):
+    model = make_model(global_pool=pool).train()
+    found = attention_maps(model, images)
+    assert model.training
+    assert not any(maps.requires_grad for maps in found.values())
+    with torch.no_grad():
+        _, weights = model.eval()(images, need_weights=True)
+    mean = [w.mean(dim=1) for w in weights]  # (B, 7, 7) each
+    eye = torch.eye(7).double()
+    first, second = ((m + eye) / 2 for m in mean)
+
+    def read(matrix):
+        row = matrix[:, 0] if pool == "token" else matrix[:, 1:].mean(dim=1)
+        return row[:, 1:].unflatten(1, (2, 3))
+
+    def through(image, source, sink):
+        """Two layers: what passes by way of each token in between."""
+        above, below = second[image, source], first[image, :, sink]
+        return torch.minimum(above, below).sum()
+
+    sources = [0] if pool == "token" else range(7)
+    flows = torch.tensor(
+        [
+            [[through(b, i, j) for j in range(7)] for i in sources]
+            for b in range(3)
+        ],
+        dtype=torch.float64,
+    )
+    expected = {
+        "attention, last layer": read(mean[1]),
+        "attention, all layers": read((mean[0] + mean[1]) / 2),
+        "rollout": read(second @ first),
+        "flow": read(flows),
+    }
+    assert list(found) == list(expected)
+    for name, maps in expected.items():
+        assert found[name].dtype == torch.float64
+        close(found[name], maps, rtol=1e-6, atol=1e-6, msg=name)
+    assert attention_maps(model.float(), images.float())["flow"].dtype == (
+        torch.float32
+    )
+
+
+def test_gradient_maps(images):
+    model = make_model()
+    found = gradient_maps(model, images, CLASSES)
+    expected = {
+        "attention x gradient": attention_x_gradient(model, images, CLASSES),
+        "relevance": attention_relevance(model, images, CLASSES),
+        "gradient": input_gradient(model, images, CLASSES),
+    }
+    leaf = images.requires_grad_()
+    slope = torch.autograd.grad(scores(model, leaf, CLASSES).sum(), leaf)[0]
+    times = (images * slope).detach().unfold(2, 2, 2).unfold(3, 2, 2)
+    expected["gradient x input"] = times.sum(dim=(1, 4, 5))
+    assert list(found) == list(expected)
+    for name, maps in expected.items():
+        close(found[name], maps, msg=name)
+
+
+def test_fill_maps(images):
+    model, fill = make_model(), 0.3
+    found = fill_maps(model, images, CLASSES, fill)
+    expected = {
+        "integrated gradients": integrated_gradients(
+            model, images, CLASSES, fill, steps=8
+        ),
+        "occlusion": occlusion(model, images, CLASSES, fill),
+    }
+    assert list(found) == list(expected)
+    for name, maps in expected.items():
+        close(found[name], maps, msg=name)
+    elsewhere = fill_maps(model, images, CLASSES, 0.0)
+    assert all(not elsewhere[name].equal(found[name]) for name in found)
+
+
+def test_model_free_maps(images):
+    found = model_free_maps(images, make_model().config)
+    assert list(found) == ["centre", "brightness"]
+    bright = images.unfold(2, 2, 2).unfold(3, 2, 2).mean(dim=(1, 4, 5))
+    close(found["brightness"], bright)
+    # rows at -1 and 1, columns at -1, 0 and 1
+    row = torch.tensor([-2.0, -1.0, -2.0]).double()
+    close(found["centre"], row.expand(3, 2, 3))
