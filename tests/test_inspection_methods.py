@@ -1,21 +1,42 @@
-"""All maps side by side are the maps that each function makes alone."""
+"""All maps side by side are the maps that each function makes alone.
+
+And what is left out of a call has the value that its docstring gives.
+"""
+
+import inspect
 
 import pytest
 import torch
 
 from vitlib import VisionTransformer, ViTConfig
 from vitlib.inspection import (
+    Rollout,
+    attention_distance,
     attention_maps,
     attention_relevance,
     attention_x_gradient,
+    bootstrap,
+    cascade,
     fill_maps,
+    flow,
     gradient_maps,
     input_gradient,
     integrated_gradients,
+    layer_matrix,
+    make_fills,
     model_free_maps,
     occlusion,
+    patch_order,
+    position_similarity,
+    random_order,
+    rollout,
     scores,
+    shuffled_filters,
+    similarity_groups,
+    strongest_waves,
+    upsample,
 )
+from vitlib.positions import resize_positions
 
 close = torch.testing.assert_close
 CLASSES = torch.tensor([2, 0, 1])
@@ -122,3 +143,58 @@ def test_model_free_maps(images):
     # rows at -1 and 1, columns at -1, 0 and 1
     row = torch.tensor([-2.0, -1.0, -2.0]).double()
     close(found["centre"], row.expand(3, 2, 3))
+
+
+# --- what is left out --------------------------------------------------------
+
+IMAGES = torch.rand(4, 1, 8, 8)
+LAYERS = torch.rand(2, 1, 2, 5, 5).softmax(dim=-1)
+TABLE = torch.randn(16, 8)
+TIES = torch.zeros(2, 3, 3)
+TILES = position_similarity(TABLE, (4, 4))
+DEFAULTS = [
+    (bootstrap, (IMAGES[0, 0, 0],), {"draws": 10_000, "seed": 0}),
+    (make_fills, (IMAGES, (0.5,), (0.2,), 4), {"seed": 0}),
+    (shuffled_filters, (TABLE,), {"seed": 0}),
+    (patch_order, (TIES,), {"seed": 0}),
+    (random_order, (2, 9), {"seed": 0}),
+    (similarity_groups, (TILES,), {"permutations": 199, "seed": 0}),
+    (strongest_waves, (TABLE, (4, 4)), {"permutations": 99, "seed": 0}),
+    (
+        layer_matrix,
+        (LAYERS[0],),
+        {"residual": 0.5, "fuse": "mean", "like": None},
+    ),
+    (rollout, (LAYERS,), {"residual": 0.5, "fuse": "mean", "skip": 0}),
+    (flow, (LAYERS,), {"sources": (0,), "residual": 0.5}),
+    (upsample, (TIES + IMAGES[:2, 0, :3, :3], (6, 6)), {"mode": "nearest"}),
+    (
+        attention_distance,
+        (LAYERS[0], (2, 2), 4),
+        {"include_self": True, "class_token": "renormalise"},
+    ),
+    (resize_positions, (TABLE[None], (4, 4), (6, 6)), {"mode": "bicubic"}),
+]
+
+
+@pytest.mark.parametrize(("function", "args", "options"), DEFAULTS)
+def test_what_is_left_out(function, args, options):
+    found, expected = function(*args), function(*args, **options)
+    close(found, expected, rtol=0, atol=0)
+    given = inspect.signature(function).parameters.values()
+    optional = {p.name for p in given if p.default is not p.empty}
+    assert optional == options.keys()
+
+
+def test_a_cascade_starts_from_seed_0():
+    model = make_model()
+    for left, right in zip(cascade(model), cascade(model, 0), strict=True):
+        assert left[0] == right[0]
+        close(left[1].state_dict(), right[1].state_dict(), rtol=0, atol=0)
+
+
+def test_a_rollout_leaves_out_no_layer():
+    rolled = Rollout()
+    for layer in LAYERS:
+        rolled(layer)
+    close(rolled.result, rollout(LAYERS, 0.5, "mean", 0), rtol=0, atol=0)

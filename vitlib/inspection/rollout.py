@@ -159,6 +159,4 @@ def upsample(
             f"{tuple(maps.shape)}, {maps.dtype}"
         )
     maps = rearrange(maps, "b gh gw -> b 1 gh gw")
-    corners = {} if mode == "nearest" else {"align_corners": False}
-    pixels = functional.interpolate(maps, size=size, mode=mode, **corners)
-    return pixels[:, 0]
+    return functional.interpolate(maps, size=size, mode=mode)[:, 0]

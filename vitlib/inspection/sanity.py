@@ -81,7 +81,7 @@ def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _centred_ranks(maps: Tensor) -> Tensor:
-    """Half the number of smaller less larger values, (B, N)."""
+    """The number of smaller less larger values, (B, N): twice the rank."""
     flat = rearrange(maps, "b gh gw -> b (gh gw)").double()
     difference = flat[:, :, None] - flat[:, None]
-    return reduce(difference.sign(), "b i j -> b i", "sum") / 2
+    return reduce(difference.sign(), "b i j -> b i", "sum")
