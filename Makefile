@@ -28,8 +28,8 @@ echo "No Python 3.10 to 3.13 with venv found. Install one" \
 endef
 INSTALL := -m pip --disable-pip-version-check install
 
-.PHONY: help book weights test run lint versions colab peers browser pdf \
-  address lock sbom clean
+.PHONY: help book weights test run lint versions mutants colab peers browser \
+  pdf address lock sbom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' \
@@ -88,6 +88,12 @@ versions: ## the package's tests with the oldest or newest allowed packages
 	  $(addprefix --ignore=tests/,peers browser test_project.py test_lock.py \
 	  test_look.py test_figures_zip.py test_light_pages.py) \
 	  --ignore-glob='tests/test_[bn]*' tests
+
+# mutmut writes what it breaks into mutants/; `mutmut results` there tells more.
+mutants: .venv/ready ## break the model on purpose: do the tests notice?
+	$(PY) $(INSTALL) -q mutmut==3.8.1
+	VITLIB_PROPERTIES=5 $(PY) -m mutmut run --max-children 2
+	$(PY) -m mutmut results
 
 # Where Colab shows a chapter alone: its first cell installs the package.
 colab: .venv/ready ## run the chapters as a bare Colab would; ONLY="02 05"

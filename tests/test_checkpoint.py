@@ -82,8 +82,6 @@ def copy(unbroken, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_killed_anywhere_it_ends_bit_for_bit_the_same(optimizer, tmp_path):
-    if optimizer == "muon" and not hasattr(torch.optim, "Muon"):
-        pytest.skip("this PyTorch has no Muon")
     changes = json.dumps({"optimizer": optimizer, "epochs": 4})
     whole, kills, drafts = tmp_path / "whole", 0, 0
     start(whole, changes)

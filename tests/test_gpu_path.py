@@ -51,12 +51,6 @@ EVERYTHING = {
     "accumulate": 2,
     "channels_last": True,
 }
-MUON = pytest.param(
-    "muon",
-    marks=pytest.mark.skipif(
-        not hasattr(torch.optim, "Muon"), reason="PyTorch below 2.9"
-    ),
-)
 # As in PyTorch's "CUDA Ops that can autocast", as far as they occur here.
 LOW = {
     functional.linear,
@@ -180,7 +174,7 @@ def all_tensors(trainer):
             yield from (v for v in state.values() if torch.is_tensor(v))
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", MUON, "adam"])
+@pytest.mark.parametrize("optimizer", ["adamw", "muon", "adam"])
 @pytest.mark.parametrize(
     ("capability", "precision", "dtype"),
     [

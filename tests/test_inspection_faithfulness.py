@@ -25,6 +25,7 @@ from vitlib.inspection import (
     replace_patches,
     scores,
 )
+from vitlib.inspection.fills import blur
 
 TINY = ViTConfig(
     img_size=(4, 6),
@@ -371,3 +372,37 @@ def test_bad_values_are_refused():
     for counts in ([0, 1], [1, 2, 3], [0, 2, 2]):
         with pytest.raises(ValueError, match="rising from 0 to N"):
             area(torch.zeros(2, 3), counts)
+
+
+def test_of_two_images_each_is_the_others_fill():
+    images = torch.rand(2, 1, 4, 4)
+    for seed in range(4):
+        fills = make_fills(images, (0.5,), (0.5,), 2, seed)
+        assert fills["other image"].equal(images.flip(0))
+    many = torch.rand(9, 1, 4, 4)
+    orders = [make_fills(many, (0.5,), (0.5,), 2, s)["other image"] for s in
+              (0, 0, 1)]  # fmt: skip
+    assert orders[0].equal(orders[1])
+    assert not orders[0].equal(orders[2])
+
+
+@pytest.mark.parametrize("size", [(3, 9), (9, 3)])
+def test_blur_of_a_narrow_image_stays_in_it(size):
+    """A bell wider than the image is cut to what the image can mirror."""
+    images = torch.ones(1, 2, *size, dtype=torch.float64)
+    torch.testing.assert_close(blur(images, 2.0), images)
+    turned = torch.rand(1, 1, *size, dtype=torch.float64)
+    torch.testing.assert_close(blur(turned.mT, 2.0), blur(turned, 2.0).mT)
+
+
+def test_area_is_exact_and_of_each_curve():
+    curves = torch.tensor([[1.0, 0.5, 0.0], [0.0, 1.0, 1.0]])
+    found = area(curves, [0, 1, 4])
+    expected = torch.tensor([0.1875 + 0.1875, 0.125 + 0.75]).double()
+    assert found.dtype == torch.float64
+    torch.testing.assert_close(found, expected, rtol=1e-15, atol=0)
+
+
+def test_equal_values_keep_the_drawn_order():
+    maps = torch.zeros(3, 40, 40)
+    assert patch_order(maps, 5).equal(random_order(3, 1600, 5))

@@ -201,3 +201,10 @@ def test_bad_subspaces_are_refused():
         subspace_overlap(a[:4], a[:3])
     with pytest.raises(ValueError, match="same size"):
         subspace_overlap(a[:4], b[:4])
+
+
+def test_components_that_are_nearly_orthonormal_are_told_apart():
+    exact = torch.eye(4).reshape(4, 1, 2, 2)[:2]
+    assert subspace_overlap(exact + 1e-5, exact) == pytest.approx(1, abs=1e-4)
+    with pytest.raises(ValueError, match="orthonormal"):
+        subspace_overlap(1.01 * exact, exact)

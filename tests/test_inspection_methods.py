@@ -135,14 +135,18 @@ def test_fill_maps(images):
     assert all(not elsewhere[name].equal(found[name]) for name in found)
 
 
-def test_model_free_maps(images):
-    found = model_free_maps(images, make_model().config)
+def test_model_free_maps():
+    images = torch.randn(3, 2, 6, 8, dtype=torch.float64)
+    config = ViTConfig((6, 8), 2, 2, 3, 8, num_heads=2)
+    found = model_free_maps(images, config)
     assert list(found) == ["centre", "brightness"]
     bright = images.unfold(2, 2, 2).unfold(3, 2, 2).mean(dim=(1, 4, 5))
     close(found["brightness"], bright)
-    # rows at -1 and 1, columns at -1, 0 and 1
-    row = torch.tensor([-2.0, -1.0, -2.0]).double()
-    close(found["centre"], row.expand(3, 2, 3))
+    # rows at -1, 0 and 1, columns at -1, -1/3, 1/3 and 1
+    row = torch.tensor([-1, -1 / 9, -1 / 9, -1], dtype=torch.float64)
+    close(
+        found["centre"], torch.stack([row - 1, row, row - 1]).expand(3, 3, 4)
+    )
 
 
 # --- what is left out --------------------------------------------------------

@@ -18,9 +18,6 @@ from vitlib.optim import (
 )
 
 BETAS = (0.9, 0.95)
-needs_muon = pytest.mark.skipif(
-    not hasattr(torch.optim, "Muon"), reason="PyTorch below 2.9 has no Muon"
-)
 
 
 def tiny(**fields):
@@ -94,7 +91,6 @@ def test_adam_decays_everything_through_the_gradient():
     assert_close(model.bias.item(), -4.9, rtol=0, atol=1e-6)
 
 
-@needs_muon
 def test_muon_takes_the_blocks_and_adamw_the_rest():
     model = tiny()
     muon, adam = create_optimizers(model, "muon", 0.1, 0.3, BETAS)
@@ -113,7 +109,6 @@ def test_muon_takes_the_blocks_and_adamw_the_rest():
     assert sum(map(len, found + rest)) == len(every)
 
 
-@needs_muon
 def test_muons_step_is_a_rotation_as_large_as_adams():
     torch.manual_seed(0)
     model = tiny(embed_dim=16)
@@ -130,16 +125,9 @@ def test_muons_step_is_a_rotation_as_large_as_adams():
     assert 0.6 < scaled.min() < scaled.max() < 1.3
 
 
-@needs_muon
 def test_muon_refuses_a_model_without_blocks():
     with pytest.raises(ValueError, match=r"model\.blocks; SmallCNN has none"):
         create_optimizers(SmallCNN(width=2), "muon", 0.1, 0.3, BETAS)
-
-
-def test_muon_needs_a_pytorch_that_has_it(monkeypatch):
-    monkeypatch.delattr(torch.optim, "Muon", raising=False)
-    with pytest.raises(ValueError, match=r"needs PyTorch 2\.9; this is"):
-        create_optimizers(tiny(), "muon", 0.1, 0.3, BETAS)
 
 
 def test_unknown_optimizer_lists_the_known():

@@ -148,3 +148,13 @@ def test_positions_that_fit_no_grid_are_refused():
 def test_an_unknown_mode_is_refused_with_the_known():
     with pytest.raises(ValueError, match="'area'; known: bilinear, bicubic"):
         resize_positions(torch.zeros(1, 4, 2), (2, 2), (4, 4), "area")
+
+
+@pytest.mark.parametrize("mode", ["bicubic", "bicubic-plain", "bilinear"])
+def test_one_column_is_one_row_turned(mode):
+    table = torch.rand(1, 12, 8, generator=torch.Generator().manual_seed(0))
+    turned = table.unflatten(1, (3, 4)).transpose(1, 2).flatten(1, 2)
+    column = resize_positions(table, (3, 4), (5, 1), mode)
+    row = resize_positions(turned, (4, 3), (1, 5), mode)
+    assert_close(column, row)
+    assert not column[:, :1].allclose(column[:, -1:])

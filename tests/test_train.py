@@ -141,8 +141,6 @@ def test_gradients_are_clipped_together(clip):
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_an_overflow_under_fp16_skips_the_whole_step(optimizer, value):
-    if optimizer == "muon" and not hasattr(torch.optim, "Muon"):
-        pytest.skip("PyTorch below 2.9 has no Muon")
     trainer = make_trainer(optimizer=optimizer)
     trainer.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
     weight = trainer.model.blocks[0].mlp.fc1.weight
@@ -245,8 +243,6 @@ def test_the_rest_of_an_epoch_is_left_out():
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_one_batch_is_learned_by_heart(optimizer):
-    if optimizer == "muon" and not hasattr(torch.optim, "Muon"):
-        pytest.skip("PyTorch below 2.9 has no Muon")
     config = replace(PLAIN, epochs=60, lr=0.01, optimizer=optimizer)
     data, model = images(8), vit()
     log = fit(model, (data, data), config, quiet=True)

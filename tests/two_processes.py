@@ -40,8 +40,6 @@ RECIPES = {
 PARTS = ("adamw", "parts")  # an update in one part, and in two
 COUNTS = (33, 1, 501)  # odd; fewer than processes; one beyond a full batch
 WAYS = {"ddp": False, "fsdp": True}
-if not hasattr(torch.optim, "Muon"):
-    del RECIPES["muon"]
 
 
 @contextmanager

@@ -72,8 +72,8 @@ def create_optimizers(
         One optimiser, or two.
 
     Raises:
-        ValueError: if the name is unknown, PyTorch is too old for Muon, or
-            the model has no blocks for it.
+        ValueError: if the name is unknown, or the model has no blocks for
+            Muon.
     """
     check_choice("optimizer", name, OPTIMIZERS)
     fused = all(p.device.type in ("cpu", "cuda") for p in model.parameters())
@@ -84,10 +84,6 @@ def create_optimizers(
         return [torch.optim.Adam(every, weight_decay=weight_decay, **adam)]
     if name == "adamw":
         return [torch.optim.AdamW([decayed, others], **adam)]
-    if not hasattr(torch.optim, "Muon"):
-        raise ValueError(
-            f'optimizer "muon" needs PyTorch 2.9; this is {torch.__version__}'
-        )
     blocks = getattr(model, "blocks", [])
     inner = {id(p) for block in blocks for p in block.parameters()}
     matrices = [p for p in decayed["params"] if id(p) in inner]
