@@ -77,6 +77,16 @@ def test_every_page_is_in_the_table_of_contents_and_back():
     assert sorted(listed) == sorted(written)
 
 
+def test_no_sentence_that_ends_in_1_becomes_a_list():
+    """Markdown begins a list where a line begins with "1. "."""
+    texts = [path.read_text("utf-8") for path in ROOT.glob("book/*.md")]
+    for path in ROOT.glob("notebooks/*.ipynb"):
+        cells = nbformat.read(path, as_version=4).cells
+        texts += [c.source for c in cells if c.cell_type == "markdown"]
+    begun = re.compile(r"^(?!\s*\d+[.)])\s*\S.*\n\s*1[.)]\s.*", re.M)
+    assert [found for text in texts for found in begun.findall(text)] == []
+
+
 def test_public_modules_name_their_chapter():
     without = {name for name, chapter in modules().items() if not chapter}
     assert without == EVERYWHERE
