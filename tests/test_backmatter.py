@@ -139,11 +139,11 @@ def test_signatures_are_those_of_the_code(file):
 
 def test_a_docstring_becomes_markdown():
     doc = (
-        "Sum.\n\nArgs:\n    x: (B, C*P*P), as\n        `a_b` is.\n\n"
+        "Sum.\n\nArgs:\n    x: (B, C*P*P), as\n        `a_b` is: so.\n\n"
         "Returns:\n    y_1."
     )
     assert to_markdown(doc) == (
-        "Sum.\n\n\n*Args:*\n\n- `x`: (B, C\\*P\\*P), as\n  `a_b` is.\n\n\n"
+        "Sum.\n\n\n*Args:*\n\n- `x`: (B, C\\*P\\*P), as\n  `a_b` is: so.\n\n\n"
         "*Returns:*\n\n  y\\_1."
     )
     assert escape("`a*b` * $c$") == "`a*b` \\* \\$c\\$"

@@ -83,7 +83,7 @@ def test_no_sentence_that_ends_in_1_becomes_a_list():
     for path in ROOT.glob("notebooks/*.ipynb"):
         cells = nbformat.read(path, as_version=4).cells
         texts += [c.source for c in cells if c.cell_type == "markdown"]
-    begun = re.compile(r"^(?!\s*\d+[.)])\s*\S.*\n\s*1[.)]\s.*", re.M)
+    begun = re.compile(r"^(?! *\d+[.)]) *\S.*\n *1[.)] .*", re.M)
     assert [found for text in texts for found in begun.findall(text)] == []
 
 

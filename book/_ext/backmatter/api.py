@@ -29,7 +29,7 @@ def to_markdown(docstring: str) -> str:
     lines: list[str] = []
     part = ""
     for line in docstring.splitlines():
-        named = re.match(r"    ([\w., *]+): (.*)", line)
+        named = re.match(r"    ([\w*][\w., *]*): (.*)", line)
         if match := PART.match(line):
             part = match.group(1)
             lines += ["", f"*{part}:*", ""]
