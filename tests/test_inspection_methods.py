@@ -29,6 +29,7 @@ from vitlib.inspection import (
     patch_order,
     position_similarity,
     random_order,
+    replace_patches,
     rollout,
     scores,
     shuffled_filters,
@@ -202,3 +203,56 @@ def test_a_rollout_leaves_out_no_layer():
     for layer in LAYERS:
         rolled(layer)
     close(rolled.result, rollout(LAYERS, 0.5, "mean", 0), rtol=0, atol=0)
+
+
+# --- where a small change would not be seen by eye ------------------------
+
+
+def test_each_wave_is_found_by_its_own_number_of_cycles():
+    """On a grid that is not square, with a cosine at each frequency."""
+    rows, columns = torch.arange(6)[:, None] / 6, torch.arange(5)[None] / 5
+    waves = [(i, j) for i in range(6) for j in range(5) if i or j]
+    table = torch.stack(
+        [torch.cos(2 * torch.pi * (i * rows + j * columns)) for i, j in waves],
+        dim=-1,
+    ).double()
+    found = strongest_waves(table.flatten(0, 1), (6, 5), permutations=9)
+    expected = [[min(i, 6 - i), min(j, 5 - j)] for i, j in waves]
+    assert found.cycles.tolist() == expected
+    close(found.share, torch.ones(29).double(), atol=1e-6, rtol=0)
+
+
+def test_two_steps_of_integrated_gradients_are_at_the_quarters():
+    model = make_model()
+    images = torch.randn(3, 2, 4, 6, dtype=torch.float64)
+    grads = []
+    for place in (0.25, 0.75):
+        leaf = (place * images).requires_grad_()
+        total = scores(model, leaf, CLASSES).sum()
+        grads.append(torch.autograd.grad(total, leaf)[0])
+    parts = images * (grads[0] + grads[1]) / 2
+    parts = parts.unfold(2, 2, 2).unfold(3, 2, 2).sum(dim=(1, 4, 5))
+    close(integrated_gradients(model, images, CLASSES, steps=2), parts)
+
+
+def test_a_row_without_any_least_weight_keeps_itself():
+    apart = torch.eye(3).flip(0)[None]
+    heads = torch.stack([torch.eye(3)[None], apart], dim=1)  # agree on token 1
+    close(layer_matrix(heads, 0.25, "min"), torch.eye(3)[None])
+
+
+def test_a_fill_takes_the_images_type():
+    images = torch.zeros(2, 1, 4, 4, dtype=torch.float64)
+    mask = torch.tensor([[[True, False], [False, True]]])
+    for fill in (1, 1.5, torch.tensor(1.5), torch.ones(1, 1, 4, 4).half()):
+        found = replace_patches(images, fill, mask)
+        assert found.dtype == torch.float64
+        value = float(torch.as_tensor(fill).flatten()[0])
+        pixels = mask.repeat_interleave(2, 1).repeat_interleave(2, 2)
+        close(found[1, 0], pixels[0].double() * value)
+
+
+def test_scores_of_16_bits_are_float32():
+    model, images = make_model().bfloat16(), torch.rand(3, 2, 4, 6)
+    found = scores(model, images.bfloat16(), CLASSES)
+    assert found.dtype == torch.float32

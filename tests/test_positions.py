@@ -158,3 +158,10 @@ def test_one_column_is_one_row_turned(mode):
     row = resize_positions(turned, (4, 3), (1, 5), mode)
     assert_close(column, row)
     assert not column[:, :1].allclose(column[:, -1:])
+
+
+def test_relative_positions_want_two_dimensions_and_an_odd_number():
+    for shape in [(4, 8), (5,), (5, 8, 1)]:
+        with pytest.raises(ValueError, match="2T-1"):
+            relative_positions(torch.zeros(shape))
+    assert relative_positions(torch.rand(9, 2)).shape == (5, 5, 2)
