@@ -72,18 +72,13 @@ def parallelize(
         What to call in training; the model itself without a group.
 
     Raises:
-        ValueError: if fsdp is asked for without torchrun, or PyTorch is
-            older than 2.6.
+        ValueError: if fsdp is asked for without torchrun.
     """
     if fsdp:
         if not in_group():
             raise ValueError("fsdp=True needs torchrun; see chapter 10")
-        try:
-            from torch.distributed.fsdp import fully_shard
-        except ImportError as error:
-            raise ValueError(
-                f"fsdp=True needs PyTorch 2.6; this is {torch.__version__}"
-            ) from error
+        from torch.distributed.fsdp import fully_shard
+
         for block in getattr(model, "blocks", []):
             fully_shard(block)
         return fully_shard(model)
