@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from vitlib import VisionTransformer, ViTConfig
+from vitlib.attention import Attention
+from vitlib.encoder import Block, DropPath, Mlp
 from vitlib.inspection import (
     Rollout,
     attention_distance,
@@ -35,8 +37,10 @@ from vitlib.inspection import (
     shuffled_filters,
     similarity_groups,
     strongest_waves,
+    uniform_distance,
     upsample,
 )
+from vitlib.patches import PatchEmbed
 from vitlib.positions import resize_positions
 
 close = torch.testing.assert_close
@@ -256,3 +260,41 @@ def test_scores_of_16_bits_are_float32():
     model, images = make_model().bfloat16(), torch.rand(3, 2, 4, 6)
     found = scores(model, images.bfloat16(), CLASSES)
     assert found.dtype == torch.float32
+
+
+def test_the_parts_of_the_model_start_from_the_papers_sizes():
+    """ViT-B/16 at 224 pixels, where a size is left out."""
+    sizes = {
+        "PatchEmbed": (PatchEmbed, {"img_size": 224, "patch_size": 16,
+                       "in_chans": 3, "embed_dim": 768, "bias": True}),
+        "DropPath": (DropPath, {"rate": 0.0}),
+        "Mlp": (Mlp, {"drop": 0.0}),
+    }  # fmt: skip
+    for name, (kind, expected) in sizes.items():
+        required = {"Mlp": (8, 16)}.get(name, ())
+        left, given = kind(*required), kind(*required, **expected)
+        assert repr(left) == repr(given), name
+    assert PatchEmbed().grid_size == (14, 14)
+    block = Block(16, 4)
+    assert block.mlp.fc1.out_features == 64
+    assert Attention(16).num_heads == 8
+    assert Attention(16).head_dim == 2
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_relative_positions_reach_the_attention(norm_first):
+    block = Block(8, 2, norm_first=norm_first).eval()
+    x, rel_pos = torch.randn(2, 5, 8), torch.randn(5, 5, 4)
+    out, weights = block(x, need_weights=True, rel_pos=rel_pos)
+    plain, others = block(x, need_weights=True)
+    assert (weights - others).abs().max() > 1e-3
+    assert (out - plain).abs().max() > 1e-4
+    close(block(x, rel_pos=rel_pos)[0], out)
+
+
+def test_a_uniform_distance_counts_the_patch_itself():
+    args = ((3, 4), 2)
+    assert uniform_distance(*args) == uniform_distance(*args, True)
+    alone = uniform_distance(*args, include_self=False)
+    assert alone == pytest.approx(uniform_distance(*args) * 12 / 11)
+    assert uniform_distance((1, 2), 2, include_self=False) == 2
