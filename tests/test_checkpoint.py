@@ -312,7 +312,7 @@ def test_stale_drafts_are_removed(copy):
 
 def test_two_are_kept(unbroken):
     names = sorted(path.name for path in unbroken[0].iterdir())
-    assert names == ["log.jsonl", "step-00000007", "step-00000008"]
+    assert names == [".lock-0", "log.jsonl", "step-00000007", "step-00000008"]
 
 
 # No room

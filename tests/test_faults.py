@@ -1,5 +1,6 @@
 """A write that fails, wherever, names the file and leaves what was there."""
 
+import errno
 import hashlib
 import http.server
 import os
@@ -9,13 +10,14 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 from matplotlib import pyplot as plt
 
 from tests import tiny_run as tiny
-from vitlib import VisionTransformer, ViTConfig, _whole, plot
+from vitlib import VisionTransformer, ViTConfig, _claim, _whole, plot
 from vitlib._download import obtain
 from vitlib.pretrained import hub
 from vitlib.records import write_log
@@ -244,6 +246,53 @@ def test_processes_share_a_cache_and_two_are_killed(tmp_path):
         server.shutdown()
     assert ends == [0, 0, 0]
     assert (tmp_path / "data").read_bytes() == Slow.content
+
+
+# --- one run folder, two runs ----------------------------------------------
+
+
+def test_a_second_run_is_kept_out_of_a_folder(tmp_path):
+    """Of this process and of another; the first goes on as if alone."""
+    unbroken, log = tiny.train(tmp_path / "alone")
+    folder, codes = tmp_path / "shared", []
+
+    def second():
+        with pytest.raises(BlockingIOError, match=r"another run .*shared"):
+            tiny.train(folder, on_epoch=pytest.fail)
+
+    def on_epoch(epoch, _):
+        second()
+        codes.append(os.waitpid(forked(second), 0)[1])
+
+    weights, records = tiny.train(folder, on_epoch=on_epoch)
+    assert codes == [0, 0, 0]
+    assert [r["event"] for r in records] == [r["event"] for r in log]
+    assert [
+        k for k in unbroken if not torch.equal(unbroken[k], weights[k])
+    ] == []
+
+
+def test_after_an_error_the_folder_is_free(tmp_path):
+    def fail(epoch, _):
+        raise RuntimeError(f"in epoch {epoch}")
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="in epoch 0"):
+            tiny.train(tmp_path, on_epoch=fail)
+
+
+@pytest.mark.parametrize("system", ["Windows", "a disk without locks"])
+def test_without_locks_a_run_goes_on(system, tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    module = (
+        None
+        if system == "Windows"
+        else SimpleNamespace(flock=flock, LOCK_EX=2, LOCK_NB=4)
+    )
+    monkeypatch.setattr(_claim, "fcntl", module)
+    assert tiny.train(tmp_path)[1][-1]["event"] == "end"
 
 
 # --- a clock that goes backwards -------------------------------------------

@@ -11,6 +11,7 @@ VITLIB = Path(__file__).resolve().parents[1] / "vitlib"
 
 RANKS = {
     "_checks": 0,
+    "_claim": 0,
     "_dataset": 0,
     "_download": 0,
     "_folder": 1,

@@ -32,24 +32,11 @@ class Checkpoints:
     Args:
         folder: of the run, or None to keep nothing.
         trainer: the run.
-
-    Raises:
-        OSError: if nothing can be written there.
     """
 
     def __init__(self, folder: str | Path | None, trainer: Trainer) -> None:
         self.trainer = trainer
         self.folder = Path(folder) if folder else None
-        if self.folder:
-            probe = self.folder / f"probe-{trainer.rank}.part"
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                probe.write_bytes(b"")
-                probe.unlink()
-            except OSError as error:
-                raise type(error)(
-                    f"no checkpoint can be written to {self.folder}: {error}"
-                ) from error
 
     def save(self) -> None:
         """Write the state after this step, then drop the oldest.

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from vitlib._claim import claim
 from vitlib._dataset import ImageDataset
 from vitlib._guards import check_held_out
 from vitlib._rescue import check_weights, update
@@ -59,14 +60,19 @@ def fit(
     Raises:
         ValueError: before the first step, if data and recipe do not fit
             together, or the folder holds another run.
-        OSError: before the first step, if the folder cannot be written to;
-            later, if the disk is full: the checkpoints there stay whole.
+        OSError: before the first step, if the folder cannot be written to
+            or another run is at work in it; later, if the disk is full: the
+            checkpoints there stay whole.
         FloatingPointError: if the loss is not finite; says what to try.
         MemoryError: if a batch does not fit; says which would.
     """
     config = config or TrainConfig()
     device = local_device(choose_device(config.device))
-    with process_group(device) as (rank, _), stop_signal() as stopped:
+    with (
+        process_group(device) as (rank, _),
+        claim(folder, rank),
+        stop_signal() as stopped,
+    ):
         check_held_out(*data)
         trainer = Trainer(model, data[0], config, device)
         store = Checkpoints(folder, trainer)
