@@ -7,17 +7,21 @@ for the GPU, since a value that the host asks for is not there.
 """
 
 import json
+import re
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn import functional
+from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 
-from vitlib import VARIANTS, VisionTransformer, ViTConfig
+from vitlib import VARIANTS, VisionTransformer, ViTConfig, train
 from vitlib import trainer as trainer_module
 from vitlib.baselines import SmallCNN
 from vitlib.checkpoint import Checkpoints
@@ -98,45 +102,42 @@ class Autocast(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.fixture
-def gpu(monkeypatch):
+@contextmanager
+def fake_gpu(capability=AMPERE, values=False):
     """Stand in for what asks the driver, or a tensor for its values."""
-    patch = monkeypatch.setattr
-    monkeypatch.setitem(
-        fake_tensor._DISPATCH_META_HANDLERS,
-        torch.ops.prim.device.default,
-        lambda _: META,
-    )
-    # questions to the driver
-    patch(torch.cuda.amp.common, "amp_definitely_not_available", bool)
-    patch(torch.cuda, "is_bf16_supported", lambda *_: True)
-    patch(torch.cuda, "get_rng_state", lambda _: torch.empty(0))
-    patch(torch.cuda, "set_rng_state", lambda *_: None)
-    # checks of values; they run on the CPU, before the first step
-    patch(ImageDataset, "__post_init__", lambda _: None)
-    patch(ImageDataset, "fingerprint", lambda _: "fake")
-    patch(trainer_module, "check_run", lambda *_: None)
-    # has no implementation for fake tensors
-    patch(torch, "_sample_dirichlet", torch.rand_like)
 
     def fill(old, new):
         assert old.device == new.device
         old.data = new.data
 
-    # Module.to swaps fake tensors, to which others refer: fill them instead
-    patch(torch.utils, "swap_tensors", fill)
-
-    @contextmanager
-    def enter(capability=AMPERE, values=False):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        patch = monkeypatch.setattr
+        monkeypatch.setitem(
+            fake_tensor._DISPATCH_META_HANDLERS,
+            torch.ops.prim.device.default,
+            lambda _: META,
+        )
+        # questions to the driver; fake tensors ask, too
+        patch(torch.cuda, "is_available", bool)
+        patch(torch.cuda.amp.common, "amp_definitely_not_available", bool)
+        patch(torch.cuda, "is_bf16_supported", lambda *_: True)
+        patch(torch.cuda, "get_rng_state", lambda _: torch.empty(0))
+        patch(torch.cuda, "set_rng_state", lambda *_: None)
         patch(torch.cuda, "get_device_capability", lambda _: capability)
+        # checks of values; they run on the CPU, before the first step
+        patch(ImageDataset, "__post_init__", lambda _: None)
+        patch(ImageDataset, "fingerprint", lambda _: "fake")
+        patch(trainer_module, "check_run", lambda *_: None)
+        # has no implementation for fake tensors
+        patch(torch, "_sample_dirichlet", torch.rand_like)
+        # Module.to swaps fake tensors, to which others refer: fill them
+        patch(torch.utils, "swap_tensors", fill)
         if values:
             patch(FakeTensor, "item", lambda _: 0.0)
             patch(FakeTensor, "__bool__", lambda _: True)
             patch(FakeTensor, "__float__", lambda _: 0.0)
         with FakeGpu(allow_non_fake_inputs=True), Autocast():
             yield
-
-    return enter
 
 
 def images(C=1):
@@ -183,7 +184,7 @@ def all_tensors(trainer):
         (AMPERE, "float32", torch.float32),
     ],
 )
-def test_a_step_stays_on_the_gpu(capability, precision, dtype, optimizer, gpu):
+def test_a_step_stays_on_the_gpu(capability, precision, dtype, optimizer):
     data, model = images(), vit()
     seen = []
     model.blocks[0].mlp.fc1.register_forward_hook(
@@ -191,7 +192,7 @@ def test_a_step_stays_on_the_gpu(capability, precision, dtype, optimizer, gpu):
     )
     half = dtype == torch.float16
     # with fp16 the host has to know whether a gradient overflowed
-    with gpu(capability, values=half):
+    with fake_gpu(capability, values=half):
         trainer, loss = two_steps(
             model, data, optimizer=optimizer, precision=precision
         )
@@ -209,13 +210,13 @@ def test_a_step_stays_on_the_gpu(capability, precision, dtype, optimizer, gpu):
 
 
 @pytest.mark.parametrize("kind", ["none", "2d", "relative", "sincos"])
-def test_every_kind_of_position_follows(kind, gpu):
+def test_every_kind_of_position_follows(kind):
     data, model = images(), vit(pos_embed=kind)
-    with gpu():
+    with fake_gpu():
         assert two_steps(model, data)[1].device == GPU
 
 
-def test_a_cnn_follows_with_channels_last(gpu):
+def test_a_cnn_follows_with_channels_last():
     data, model = images(C=3), SmallCNN(in_chans=3, width=4)
     layouts = []
     model[0][0].register_forward_hook(
@@ -223,7 +224,7 @@ def test_a_cnn_follows_with_channels_last(gpu):
             call[1][0].is_contiguous(memory_format=torch.channels_last)
         )
     )
-    with gpu():
+    with fake_gpu():
         stats = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
         trainer, loss = two_steps(model, data, crop=0, **stats)
         kernel = trainer.model[0][0].weight
@@ -232,9 +233,9 @@ def test_a_cnn_follows_with_channels_last(gpu):
     assert loss.device == GPU
 
 
-def test_evaluation_follows(gpu):
+def test_evaluation_follows():
     data, model = images(), vit()
-    with gpu(values=True):
+    with fake_gpu(values=True):
         trainer, _ = two_steps(model, data)
         assert trainer.evaluate(data)["images"] == 20
         config = trainer.config
@@ -244,21 +245,130 @@ def test_evaluation_follows(gpu):
         trainer.finish()
 
 
-def test_a_tensor_left_on_the_cpu_is_found(gpu):
+def test_a_tensor_left_on_the_cpu_is_found():
     data, model = images(), vit(pos_embed="none")
     table = torch.zeros(1, 5, 16)
     model.pos_drop.register_forward_hook(lambda *call: call[2] + table)
-    with gpu(), pytest.raises(RuntimeError, match="cuda:0 and cpu"):
+    with fake_gpu(), pytest.raises(RuntimeError, match="cuda:0 and cpu"):
         two_steps(model, data)
 
 
-def test_a_step_that_waits_for_the_gpu_is_found(gpu):
+def test_a_step_that_waits_for_the_gpu_is_found():
     data, model = images(), vit()
     model.head.register_forward_hook(
         lambda *call: call[2] * call[2].max().item()
     )
-    with gpu(), pytest.raises(RuntimeError, match="_local_scalar_dense"):
+    with fake_gpu(), pytest.raises(RuntimeError, match="_local_scalar_dense"):
         two_steps(model, data)
+
+
+# --- the chapters that train, as in Colab on a GPU --------------------------
+
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+# What to run of a chapter: up to the cell with these words, or all.
+TRAINING = {
+    "01_end_of_cnn": None,
+    "08_training": "same bits:",
+    "10_scaling": "records = fit(",
+    "17_your_turn": "rolled.result.shape",
+}
+ON_CPU = {"09_clinic"}  # asks for it
+
+
+@pytest.fixture
+def lend(monkeypatch):
+    """Put a fit that trains nothing in place of the real one.
+
+    It traces the recipe on a fake GPU, then says that the model lies there.
+    Only evaluate and predict bring images to a model; whatever else calls
+    it with images on the CPU fails, as in Colab.
+    """
+    patch, traced, inside = monkeypatch.setattr, [], []
+
+    def fit(model, data, config=None, folder=None, quiet=0, on_epoch=None):
+        config = config or TrainConfig()
+        if config.device == "auto":
+            copy = deepcopy(model)
+            with fake_gpu():
+                trainer = Trainer(copy, data[0], config, GPU)
+                for _ in range(2):
+                    loss = trainer.update(*trainer.batch())
+                traced.append(loss.device)
+            for module in model.modules():
+                module.__dict__["lies_on"] = GPU
+        epochs = range(config.epochs + 1)
+        for epoch in epochs if on_epoch else ():
+            on_epoch(epoch, model)
+        return [
+            {"event": "epoch", "epoch": epoch, "step": epoch}
+            | {"train_loss": 2 - epoch / 100, "accuracy": 0.9, "loss": 1.0}
+            for epoch in epochs[1:]
+        ] + [{"event": "end", "step": len(epochs)}]
+
+    def ask(module, args):
+        if module.__dict__.get("lies_on") and not inside:
+            raise RuntimeError("images on the CPU, a model on the GPU")
+
+    def bringing(function):
+        def bring(*args, **kwargs):
+            inside.append(function)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                inside.pop()
+
+        return bring
+
+    def home(model):
+        for module in model.modules():
+            module.__dict__.pop("lies_on", None)
+        return model
+
+    patch(train, "fit", fit)
+    patch(train, "evaluate", bringing(train.evaluate))
+    patch(train, "predict", bringing(train.predict))
+    patch(torch.nn.Module, "cpu", home)
+    patch(torch.cuda, "is_available", lambda: True)
+    hook = register_module_forward_pre_hook(ask)
+    yield traced
+    hook.remove()
+
+
+def run_cells(cells, last):
+    """Run code cells in one namespace; skip what only training makes true."""
+    space = {}
+    for cell in cells:
+        source = "".join(cell["source"])
+        if cell["cell_type"] != "code" or "%pip" in source:
+            continue
+        try:
+            exec(source, space)
+        except AssertionError:
+            pass
+        except Exception:
+            if "raises-exception" not in cell["metadata"].get("tags", ()):
+                raise
+        if last and last in source:
+            return
+    assert not last
+
+
+def test_every_chapter_that_trains_is_named():
+    found = {
+        path.stem
+        for path in NOTEBOOKS.glob("*.ipynb")
+        if re.search(r"[= .]fit\(", path.read_text("utf-8"))
+    }
+    assert found == set(TRAINING) | ON_CPU
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_a_chapter_that_trains_runs_on_a_gpu(name, lend, monkeypatch):
+    path = NOTEBOOKS / f"{name}.ipynb"
+    monkeypatch.chdir(NOTEBOOKS)
+    run_cells(json.loads(path.read_text("utf-8"))["cells"], TRAINING[name])
+    assert lend
+    assert set(lend) == {GPU}
 
 
 @pytest.fixture

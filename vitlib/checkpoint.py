@@ -5,10 +5,13 @@ import math
 import os
 import shutil
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from vitlib._claim import claim
 from vitlib._download import sha256
 from vitlib._tensors import load_tensors, save_tensors
 from vitlib.distributed import wait_for_all
@@ -117,6 +120,20 @@ class Checkpoints:
         place = found.index(newest)
         for folder in found[:place] + found[place + KEEP :]:
             shutil.rmtree(folder)
+
+
+@contextmanager
+def open_checkpoints(
+    folder: str | Path | None, trainer: Trainer
+) -> Iterator[Checkpoints]:
+    """Bring a run to its newest checkpoint, and keep others out meanwhile.
+
+    Chapter 8. Arguments as of Checkpoints, errors as of claim and restore.
+    """
+    with claim(folder, trainer.rank):
+        store = Checkpoints(folder, trainer)
+        store.restore()
+        yield store
 
 
 def identity(trainer: Trainer) -> dict[str, Any]:

@@ -10,11 +10,10 @@ from typing import Any
 
 from torch import nn
 
-from vitlib._claim import claim
 from vitlib._dataset import ImageDataset
 from vitlib._guards import check_held_out
 from vitlib._rescue import check_weights, update
-from vitlib.checkpoint import Checkpoints
+from vitlib.checkpoint import open_checkpoints
 from vitlib.device import choose_device
 from vitlib.distributed import in_any_process, local_device, process_group
 from vitlib.evaluate import evaluate, predict
@@ -68,16 +67,13 @@ def fit(
     """
     config = config or TrainConfig()
     device = local_device(choose_device(config.device))
-    with (
-        process_group(device) as (rank, _),
-        claim(folder, rank),
-        stop_signal() as stopped,
-    ):
+    with process_group(device) as (rank, _), stop_signal() as stopped:
         check_held_out(*data)
         trainer = Trainer(model, data[0], config, device)
-        store = Checkpoints(folder, trainer)
-        store.restore()
-        with Log(folder, trainer, quiet or rank > 0) as log:
+        with (
+            open_checkpoints(folder, trainer) as store,
+            Log(folder, trainer, quiet or rank > 0) as log,
+        ):
             if on_epoch and trainer.step == 0:
                 on_epoch(0, trainer.evaluated)
             while trainer.step < trainer.total_steps:
