@@ -73,10 +73,16 @@ def folder(tmp_path_factory):
                 tiny.train(stopped, config, 0.0, on_epoch=stop)
                 for way in two.WAYS:
                     shutil.copytree(stopped, folder / f"{name} one {way}")
-    job = torchrun(folder, "check")
-    said, _ = job.communicate(timeout=300)
+    for attempt in range(2):
+        copy = shutil.copytree(folder, folder.with_name(f"two {attempt}"))
+        job = torchrun(copy, "check")
+        said, _ = job.communicate(timeout=300)
+        # A thread of gloo's crashed inside malloc in one of 17 runs of this:
+        # PyTorch's fault, and no answer to what is asked here.
+        if "SIGSEGV" not in said:
+            break
     assert job.returncode == 0, said
-    return folder
+    return copy
 
 
 EXACT = ("shares", "scores", "stopped", "not finite")

@@ -7,6 +7,8 @@ way at a time, and expects the rule concerned to say so.
 import base64
 import os
 import re
+import subprocess
+import sys
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -547,3 +549,31 @@ def test_run_stores_outputs_once_and_keeps_a_failing_file(tmp_path):
     before = path.read_bytes()
     assert nb_tool.run([path], timeout=60) > 0
     assert path.read_bytes() == before
+
+
+# What nbval would let pass
+
+
+def test_a_cell_that_runs_out_of_time_fails_the_run(tmp_path):
+    """It may take nbval's interrupt as a wish to stop, as training does."""
+    slow = """
+import signal, time
+asked = []
+signal.signal(signal.SIGINT, lambda *_: asked.append(1))
+while not asked:
+    time.sleep(0.1)
+"""
+    cells = [new_code_cell(slow), new_code_cell("assert asked")]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "slow.ipynb")
+    options = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=1"]
+    options += ["-p", "no:cacheprovider", "slow.ipynb"]
+    for plugin, code in ((["-p", "conftest"], 1), ([], 0)):
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *plugin, *options],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": ""},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == code, done.stdout
+    assert "1 xpassed" in done.stdout

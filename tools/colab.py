@@ -137,8 +137,8 @@ def run(name: str, folder: Path, env: dict[str, str]) -> Element:
     (alone / Path(name).name).write_text(git("show", f"HEAD:{name}"))
     report.unlink(missing_ok=True)
     options = ["--nbval-lax", "--nbval-kernel-name=colab", "--tb=short", "-q"]
-    options += ["--nbval-cell-timeout=600", "-p", "no:cacheprovider"]
-    options += [f"--junitxml={report}", "-o", "junit_duration_report=call"]
+    options += ["--nbval-cell-timeout=600", "-oxfail_strict=true"]
+    options += [f"--junitxml={report}", "-ojunit_duration_report=call"]
     command = [sys.executable, "-m", "pytest", *options, Path(name).name]
     result = subprocess.run(command, cwd=alone, env=env, capture_output=True)
     if result.returncode:
@@ -160,7 +160,7 @@ def faults(bare: Releases, after: Releases, report: Element) -> list[str]:
     first, *rest = report.findall("testcase")
     if float(first.get("time")) > MOST_SECONDS:
         found.append(f"the install took over {MOST_SECONDS} s")
-    bad = int(report.get("failures")) + int(report.get("errors"))
+    bad = sum(int(report.get(k)) for k in ("failures", "errors", "skipped"))
     if bad or not rest:
         found.append(f"{bad} of {1 + len(rest)} cells failed")
     return found
