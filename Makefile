@@ -5,7 +5,8 @@ PYTHON ?=
 PY := .venv/bin/python
 PEERS_PY := .venv-peers/bin/python
 BROWSER_PY := .venv-browser/bin/python
-CODE := $(wildcard conftest.py vitlib tests tools notebooks experiments book/_ext)
+CODE := $(wildcard conftest.py vitlib tests tools notebooks experiments \
+  book/_ext)
 
 # Two processes with one thread each are the fastest on two cores.
 export OMP_NUM_THREADS ?= 1

@@ -267,9 +267,7 @@ def test_a_second_run_is_kept_out_of_a_folder(tmp_path):
     weights, records = tiny.train(folder, on_epoch=on_epoch)
     assert codes == [0, 0, 0]
     assert [r["event"] for r in records] == [r["event"] for r in log]
-    assert [
-        k for k in unbroken if not torch.equal(unbroken[k], weights[k])
-    ] == []
+    assert all(weights[name].equal(unbroken[name]) for name in unbroken)
 
 
 def test_after_an_error_the_folder_is_free(tmp_path):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib import pyplot as plt
 from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn import functional
@@ -156,13 +157,17 @@ def vit(**fields):
     return VisionTransformer(ViTConfig(**(sizes | fields)))
 
 
-def two_steps(model, data, **fields):
+def trace(model, data, config):
     """Take two steps, and return the trainer and the last loss."""
-    config = TrainConfig(**(EVERYTHING | fields))
     trainer = Trainer(model, data, config, GPU)
     for _ in range(2):
         loss = trainer.update(*trainer.batch())
     return trainer, loss
+
+
+def two_steps(model, data, **fields):
+    """Trace everything that a recipe can ask for, but for these fields."""
+    return trace(model, data, TrainConfig(**(EVERYTHING | fields)))
 
 
 def all_tensors(trainer):
@@ -290,10 +295,7 @@ def lend(monkeypatch):
         if config.device == "auto":
             copy = deepcopy(model)
             with fake_gpu():
-                trainer = Trainer(copy, data[0], config, GPU)
-                for _ in range(2):
-                    loss = trainer.update(*trainer.batch())
-                traced.append(loss.device)
+                traced.append(trace(copy, data[0], config)[1].device)
             for module in model.modules():
                 module.__dict__["lies_on"] = GPU
         epochs = range(config.epochs + 1)
@@ -366,7 +368,9 @@ def test_every_chapter_that_trains_is_named():
 def test_a_chapter_that_trains_runs_on_a_gpu(name, lend, monkeypatch):
     path = NOTEBOOKS / f"{name}.ipynb"
     monkeypatch.chdir(NOTEBOOKS)
-    run_cells(json.loads(path.read_text("utf-8"))["cells"], TRAINING[name])
+    monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
+    with plt.rc_context({"backend": "agg"}):  # a chapter sets its own style
+        run_cells(json.loads(path.read_text("utf-8"))["cells"], TRAINING[name])
     assert lend
     assert set(lend) == {GPU}
 
