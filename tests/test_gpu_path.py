@@ -8,6 +8,7 @@ for the GPU, since a value that the host asks for is not there.
 
 import json
 import re
+import sys
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
@@ -321,6 +322,10 @@ def lend(monkeypatch):
 
         return bring
 
+    def available():  # not for PyTorch, which would ask the driver next
+        asker = sys._getframe(1).f_globals.get("__name__", "")
+        return not asker.startswith("torch.")
+
     def home(model):
         for module in model.modules():
             module.__dict__.pop("lies_on", None)
@@ -330,7 +335,7 @@ def lend(monkeypatch):
     patch(train, "evaluate", bringing(train.evaluate))
     patch(train, "predict", bringing(train.predict))
     patch(torch.nn.Module, "cpu", home)
-    patch(torch.cuda, "is_available", lambda: True)
+    patch(torch.cuda, "is_available", available)
     hook = register_module_forward_pre_hook(ask)
     yield traced
     hook.remove()
