@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 from vitlib._checks import check_choice
 from vitlib._download import cache_folder, sha256, watched
@@ -38,8 +39,7 @@ def fetch(name: str) -> tuple[Path, Entry]:
 def _download(name: str, entry: Entry) -> Path:
     """Get the first of the entry's files that is in its repository."""
     try:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import RemoteEntryNotFoundError
+        from huggingface_hub import errors
         from huggingface_hub.utils import disable_progress_bars
     except ImportError as error:
         raise ImportError(
@@ -51,15 +51,14 @@ def _download(name: str, entry: Entry) -> Path:
     fault = ""
     for local, file in itertools.product((True, False), entry.files):
         try:
-            found = hf_hub_download(
+            path = _get(
                 entry.repo, file, revision=revision, local_files_only=local
             )
         except Exception as error:  # the hub's, or its HTTP library's
             fault = f"{file}: {type(error).__name__}: {error}"
-            if local or isinstance(error, RemoteEntryNotFoundError):
+            if isinstance(error, errors.EntryNotFoundError) or local:
                 continue  # another file may be there
             break
-        path = Path(found)
         _check(path, entry)
         if revision == "main":
             _remember(entry.repo, path.parent.name)
@@ -68,6 +67,22 @@ def _download(name: str, entry: Entry) -> Path:
         f"neither in the cache nor to be had from the hub: {name}, "
         f"{entry.repo} at {revision}\n{fault}"
     )
+
+
+def _get(repo: str, file: str, **options: Any) -> Path:
+    """Download a file, and once more whole if its parts do not fit.
+
+    After a break some servers send all of it, and older releases of the
+    library put that behind what had come before, each time.
+    """
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(repo, file, **options))
+    except OSError as error:
+        if "should be of size" not in str(error):
+            raise
+    return Path(hf_hub_download(repo, file, force_download=True, **options))
 
 
 def _check(path: Path, entry: Entry) -> None:
