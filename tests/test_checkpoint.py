@@ -127,10 +127,15 @@ def test_a_signal_saves_and_leaves(number, unbroken, tmp_path, capfd):
     config = replace(FULL, save_steps=100)
     before = signal.getsignal(number)
     how = {"on_epoch": send(number), "quiet": False}
-    _, log = tiny.train(tmp_path, config, **how)
+    if number == signal.SIGINT:  # whoever pressed it wants no more
+        with pytest.raises(KeyboardInterrupt) as raised:
+            tiny.train(tmp_path, config, **how)
+        assert raised.value.args == (number,)
+    else:
+        assert tiny.train(tmp_path, config, **how)[1] == read_log(tmp_path)
     assert signal.getsignal(number) is before
     stopped = {"event": "stopped", "step": 4, "signal": number}
-    assert log[-1] == stopped
+    assert read_log(tmp_path)[-1] == stopped
     assert "stopped after step 4; the same call" in capfd.readouterr().out
     weights, log = tiny.train(tmp_path, config, quiet=False)
     assert "resuming after step 4" in capfd.readouterr().out
@@ -160,7 +165,8 @@ def test_a_second_signal_acts_as_usual(tmp_path, usual):
 
 def test_without_a_folder_nothing_is_claimed_to_be_saved(capfd):
     how = {"on_epoch": send(signal.SIGINT), "quiet": False}
-    tiny.train(None, **how)
+    with pytest.raises(KeyboardInterrupt):
+        tiny.train(None, **how)
     assert "no folder, not saved" in capfd.readouterr().out
 
 

@@ -25,7 +25,7 @@ import torch
 from einops import rearrange
 from torch.nn import functional as F
 
-from vitlib import _download, _formats, _photographs, data
+from vitlib import _download, _formats, _photographs, data, pretrained
 from vitlib.data import ImageDataset
 
 FULL = data.SYSTEM_FOLDER
@@ -535,6 +535,25 @@ def test_cache_follows_the_environment(monkeypatch):
     assert _download.cache_folder() == Path("/somewhere/vitlib")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert _download.cache_folder() == Path.home() / ".cache" / "vitlib"
+
+
+def test_without_a_home_a_cache_must_be_named(monkeypatch, tmp_path):
+    """As in a container whose user has no entry and no HOME."""
+    pwd = pytest.importorskip("pwd")  # Windows asks elsewhere
+
+    def nobody(_):
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    for name in ("HOME", "VITLIB_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for load in (data.load_fashion_mnist, data.load_cifar10):
+        with pytest.raises(OSError, match="Set VITLIB_CACHE to a folder"):
+            load()
+        with pytest.raises(FileNotFoundError, match="was not found"):
+            load(tmp_path)
+    notes = pretrained.load_or_book("dinov2-type-s14")[1]
+    assert notes["name"] == "book"
 
 
 # --- CIFAR-10 --------------------------------------------------------------

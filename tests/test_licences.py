@@ -21,8 +21,9 @@ DECLARED = [
 
 def rows(title):
     """Return the rows of the table below a heading, by their first cell."""
-    part = PAGE.split(f"## {title}\n")[1].split("\n## ")[0]
-    lines = [line for line in part.splitlines() if line.startswith("| ")]
+    part = "|" + PAGE.split(f"## {title}\n")[1].partition("\n|")[2]
+    lines = part.partition("\n\n")[0].splitlines()
+    lines = [line for line in lines if line.startswith("| ")]
     cells = [[c.strip() for c in line.strip("|").split("|")] for line in lines]
     return {first: rest for first, *rest in cells[1:]}
 
@@ -47,6 +48,16 @@ def test_versions_are_those_of_the_files():
         assert least == bounds.get(name, "")
         assert stored == pins[name]
         assert there == of_colab[name.replace("_", "-")]
+
+
+def test_colabs_runtimes_have_a_pytorch_that_is_new_enough():
+    part = PAGE.split("| Colab's runtime version |")[1].split("\n\n")[0]
+    lines = part.splitlines()[2:]
+    found = [line.strip("| ").split(" | ")[1:] for line in lines]
+    (bound,) = (r.specifier for r in DECLARED if r.name == "torch")
+    assert len(found) == 4
+    assert all(bound.contains(torch) for _, torch in found)
+    assert found[0] == [colab.PYTHON, colab.of_colab()["torch"][:-2]]
 
 
 def stated(name):

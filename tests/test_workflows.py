@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import colab
 import pytest
 import yaml
 
@@ -115,6 +116,12 @@ def test_commands_and_files_exist(text):
         assert "=" in target or re.search(rf"^{target}:", makefile, re.M)
     for file in re.findall(r"(?:\btools|\.ci)/[\w.]+|[\w-]+\.lock", plain):
         assert (ROOT / file).exists(), file
+
+
+def test_the_check_rehearses_colab():
+    flow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    pythons = flow["jobs"]["check"]["steps"][1]["with"]["python-version"]
+    assert pythons.split() == [colab.PYTHON, "3.11"]  # the last is `python`
 
 
 def test_colab_has_the_nbval_of_the_book():

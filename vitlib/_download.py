@@ -26,10 +26,19 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def cache_folder() -> Path:
-    """Where data sets are kept: $VITLIB_CACHE, or in the user's cache."""
+    """Where data sets are kept: $VITLIB_CACHE, or in the user's cache.
+
+    Raises:
+        OSError: if there is neither, nor a home.
+    """
     own = os.environ.get("VITLIB_CACHE")
     user = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(own or f"{user}/vitlib").expanduser()
+    try:
+        return Path(own or f"{user}/vitlib").expanduser()
+    except RuntimeError as error:
+        raise OSError(
+            f"{error} Set VITLIB_CACHE to a folder for downloads"
+        ) from error
 
 
 def obtain(

@@ -84,8 +84,10 @@ def load_fashion_mnist(
         ValueError: names a damaged file.
         OSError: if a download fails, or the disk is full.
     """
-    cache = cache_folder() / "fashion-mnist"
-    folders = [Path(root)] if root else [SYSTEM_FOLDER, cache]
+    if root:
+        folders = [Path(root)]
+    else:
+        folders = [SYSTEM_FOLDER, cache_folder() / "fashion-mnist"]
     folder = _obtain(FASHION_MNIST, folders, download, mirror)
     return _load_idx(folder, FASHION_MNIST.files)
 

@@ -57,6 +57,8 @@ def fit(
         one an epoch, each stop, the end.
 
     Raises:
+        KeyboardInterrupt: after Ctrl-C or a notebook's stop button, once
+            the step is done and saved; SIGTERM ends the call alone.
         ValueError: before the first step, if data and recipe do not fit
             together, or the folder holds another run.
         OSError: before the first step, if the folder cannot be written to
@@ -90,6 +92,8 @@ def fit(
                     store.save()
                 if stop:
                     log.stopped(stopped)
+                    if signal.SIGINT in stopped:  # no cell after this one
+                        raise KeyboardInterrupt(signal.SIGINT)
                     break
             else:
                 trainer.finish()

@@ -77,6 +77,7 @@ def _get(repo: str, file: str, **options: Any) -> Path:
     """
     from huggingface_hub import hf_hub_download
 
+    options["token"] = False  # all are public; in Colab it would ask for one
     try:
         return Path(hf_hub_download(repo, file, **options))
     except OSError as error:
