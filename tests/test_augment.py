@@ -218,10 +218,16 @@ def test_same_seed_same_pictures(augment):
             lambda x: one_hot(torch.tensor([0]), 2, 1.0),
             r"smoothing must lie in \[0, 1\); got 1.0",
         ),
-        (lambda x: mixup(x, x, 0.0), "alpha must be positive; got 0.0"),
+        (lambda x: mixup(x, x, 0.0), "between 0 and 1e38; got 0.0"),
+        (lambda x: mixup(x, x, 1e39), "between 0 and 1e38; got 1e\\+39"),
+        (lambda x: cutmix(x, x, float("nan")), "0 and 1e38; got nan"),
         (
-            lambda x: cutmix(x, x, float("nan")),
-            "alpha must be positive; got nan",
+            lambda x: cutmix(x[:, :, :0].float(), torch.eye(2), 1.0),
+            "H must be a positive integer; got 0",
+        ),
+        (
+            lambda x: random_boxes(2, 3, -1, torch.ones(2)),
+            "H and W must be 0 or more; got 3 and -1",
         ),
     ],
 )

@@ -291,7 +291,7 @@ def small(**changes):
 def test_dataset_subset_keeps_pairs():
     whole = small()
     assert len(whole) == 5
-    for index in ([3, 1], torch.tensor([3, 1])):
+    for index in ([3, 1], (3, 1), [-2, 1], torch.tensor([3, 1])):
         part = whole.subset(index)
         assert part.images.equal(whole.images[[3, 1]])
         assert part.labels.tolist() == [1, 1]
@@ -301,6 +301,14 @@ def test_dataset_subset_keeps_pairs():
     assert "(5, 3, 2, 2)" in repr(whole)
     with pytest.raises(dataclasses.FrozenInstanceError):
         whole.labels = whole.labels
+
+
+@pytest.mark.parametrize(
+    "index", [[0.5], [99], [-6], torch.tensor([99]), [True], ["a"]]
+)
+def test_dataset_refuses_places_it_has_not(index):
+    with pytest.raises(ValueError, match="index must choose among 5 images"):
+        small().subset(index)
 
 
 @pytest.mark.parametrize(
@@ -355,7 +363,11 @@ def test_sample_normalizes_to_zero_mean_and_unit_variance():
         (small().images[0], data.IMAGENET_STATS, r"\(3, 2, 2\)"),
         (small().images, data.FASHION_MNIST_STATS, "3 channels.*0.286"),
         (small().images, ((0.5,) * 3, (0.5,)), "3 channels"),
-        (small().images, ((0.5,) * 3, (0.5, 0.0, 0.5)), "above 0"),
+        (small().images, ((0.5,) * 3, (0.5, 0.0, 0.5)), "at least 1e-15"),
+        # 0 in float32
+        (small().images, ((0.5,) * 3, (0.5, 1e-46, 0.5)), "at least 1e-15"),
+        (small().images, ((0.5,) * 3, (1e-39,) * 3), "at least 1e-15"),
+        (small().images, ((1e39,) * 3, (0.5,) * 3), "less than 1e15"),
     ],
 )
 def test_normalize_refuses(images, stats, message):

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from unittest import mock
 
 import nbformat
 import pytest
@@ -249,6 +250,65 @@ def test_what_happens_to_any_answer_has_words(answer, words):
     assert words in found
     assert len(found) < 200
     assert fault(SQUARE, SQUARE.right) == ""
+
+
+class Broken:
+    """Whatever is asked of it, it breaks."""
+
+    def __eq__(self, other):
+        raise KeyError
+
+    __hash__ = None
+
+
+class DumbError(Exception):
+    def __str__(self):
+        raise KeyError
+
+
+def ends_dumb(x, scale):
+    raise DumbError
+
+
+ODD = [
+    (lambda x, s: (x / s).softmax(-1) + 1j, "It is no real number, and no"),
+    (lambda x, s: (x / s).softmax(-1).to_sparse(), "It is no real number"),
+    (
+        lambda x, s: torch.nested.as_nested_tensor(x, layout=torch.jagged),
+        "It gives a NestedTensor, where a Tensor is asked",
+    ),
+    (lambda x, s: (x / s).softmax(-1).to("meta"), "It is no real number"),
+    (lambda x, s: 10**400, "It gives a int, where a Tensor is asked for."),
+    (lambda x, s: Broken(), "It gives a Broken, where a Tensor is asked"),
+    (ends_dumb, "It ends with DumbError: no message."),
+]
+
+
+@pytest.mark.parametrize(("answer", "words"), ODD)
+def test_odd_answers_have_words(answer, words):
+    assert fault(SQUARE, answer).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("right", "answer", "words"),
+    [
+        (True, 10**5000, "It gives no message, where True is right."),
+        (3, 10**400, "It is no real number, and no plain tensor of them."),
+        (3, 3 + 5j, "It gives a complex, where a int is asked for."),
+        ("three", Broken(), "It gives a Broken, where a str is asked for."),
+        (3, mock.ANY, "It gives a _ANY, where a int is asked for."),
+    ],
+    ids=["huge", "large", "complex", "broken", "any"],
+)
+def test_odd_values_have_words(right, answer, words):
+    exercise = Exercise(asks="a value", hint="", right=right, wrong={})
+    assert fault(exercise, answer) == words
+
+
+def test_a_number_with_an_imaginary_part_is_wrong():
+    right = EXERCISES["08-1"].right
+    assert vitlib.check("08-1", right)
+    assert not vitlib.check("08-1", right + 5j)
 
 
 def test_a_value_is_not_a_function():

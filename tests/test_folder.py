@@ -1,5 +1,7 @@
 """A person's own images: what is read, and what is said of bad input."""
 
+import os
+
 import pytest
 import torch
 from PIL import Image
@@ -41,6 +43,9 @@ def test_other_files_are_passed_over(folder):
     (folder / "reds" / "notes.txt").write_text("x")
     (folder / "reds" / "._0.png").write_text("x")
     (folder / ".cache").mkdir()
+    paint(folder / "reds" / ".ipynb_checkpoints" / "0-checkpoint.png")
+    paint(folder / "reds" / "deep" / ".trash" / "new" / "0.png")
+    (folder / "reds" / "dir.png").mkdir()
     found = image_folder(folder, 8)
     assert found.classes == expected.classes
     assert torch.equal(found.images, expected.images)
@@ -87,6 +92,13 @@ def cut_short(folder):
     return folder, r"4\.JPG: damaged or no picture"
 
 
+def no_files(folder):
+    (folder / "reds" / "away.png").symlink_to(folder / "nowhere.png")
+    os.mkfifo(folder / "reds" / "pipe.png")
+    (folder / "reds" / "9.png").write_text("")
+    return folder, r"reds/9\.png, .*away\.png, .*pipe\.png: damaged"
+
+
 def many_broken(folder):
     for file in (folder / "reds").iterdir():
         file.write_text("")
@@ -97,7 +109,7 @@ def many_broken(folder):
     "spoil",
     [
         no_folder, empty, one_class, images_outside, too_few, empty_class,
-        broken, cut_short, many_broken,
+        broken, cut_short, no_files, many_broken,
     ],
 )  # fmt: skip
 def test_bad_input_is_named(folder, spoil):

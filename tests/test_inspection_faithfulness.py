@@ -406,3 +406,23 @@ def test_area_is_exact_and_of_each_curve():
 def test_equal_values_keep_the_drawn_order():
     maps = torch.zeros(3, 40, 40)
     assert patch_order(maps, 5).equal(random_order(3, 1600, 5))
+
+
+@pytest.mark.parametrize("make", [np.array, torch.tensor, tuple, iter])
+def test_counts_may_be_of_any_kind(make, model, images):
+    order = random_order(4, N)
+    for curve in (deletion, insertion):
+        found = curve(model, images, order, 0, 0.0, make([0, 2, 6]))
+        wanted = curve(model, images, order, 0, 0.0, [0, 2, 6])
+        assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize("sigma", [1e-23, 1e-5, 0.01])
+def test_the_narrowest_blur_blurs_nothing(sigma, images):
+    for dtype in (torch.float32, torch.float64):
+        x = images.to(dtype)
+        assert torch.equal(blur(x, sigma), x)
+
+
+def test_the_widest_blur_is_finite(images):
+    assert blur(images.float(), 1e29).isfinite().all()

@@ -208,3 +208,13 @@ def test_components_that_are_nearly_orthonormal_are_told_apart():
     assert subspace_overlap(exact + 1e-5, exact) == pytest.approx(1, abs=1e-4)
     with pytest.raises(ValueError, match="orthonormal"):
         subspace_overlap(1.01 * exact, exact)
+
+
+@pytest.mark.parametrize("scale", [1e-310, 1e-170, 1e154, 1e200, 1e300])
+def test_the_scale_of_filters_changes_nothing(scale):
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(6, 12, generator=generator, dtype=torch.float64)
+    found = principal_components(rows * scale, 3)
+    wanted = principal_components(rows, 3)
+    torch.testing.assert_close(found.explained, wanted.explained)
+    torch.testing.assert_close(found.pictures, wanted.pictures)

@@ -368,3 +368,38 @@ def test_bad_images_are_refused(model, images):
         attention_relevance(model, images[..., :4], 0)
     with pytest.raises(ValueError, match="steps must be a positive integer"):
         integrated_gradients(model, images, 0, steps=0)
+
+
+def test_maps_of_images_with_a_gradient_have_none(model, images):
+    leaf = images.clone().requires_grad_()
+    fill = torch.zeros(1, dtype=images.dtype, requires_grad=True)
+    for method in METHODS.values():
+        assert not method(model, leaf, CLASSES).requires_grad
+    found = integrated_gradients(model, leaf, CLASSES, fill, steps=2)
+    assert not found.requires_grad
+
+
+@every_method
+@pytest.mark.parametrize("kind", ["classes", "projection"])
+def test_maps_are_the_same_in_inference_mode(name, kind, model, images):
+    method = METHODS[name]
+
+    def target():
+        if kind == "classes":
+            return CLASSES.clone()
+        return projection_on(torch.eye(3, dtype=images.dtype))
+
+    expected = method(model, images, target())
+    with torch.inference_mode():
+        made = images.clone()
+        within = method(model, made, target())
+    after = method(model, made, target())
+    assert torch.equal(within, expected)
+    assert torch.equal(after, expected)
+
+
+def test_one_vector_serves_all_images(model, images):
+    one = torch.tensor([[1.0, 2.0, 3.0]], dtype=images.dtype)
+    for target in (cosine_to, projection_on):
+        found = scores(model, images, target(one))
+        assert torch.equal(found, scores(model, images, target(one[[0] * 3])))

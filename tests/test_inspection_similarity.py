@@ -350,3 +350,21 @@ def test_no_shuffles_are_refused():
         similarity_groups(tiles, 0)
     with pytest.raises(ValueError, match="permutations must be a positive"):
         strongest_waves(noise((4, 6)), (4, 6), 0)
+
+
+@pytest.mark.parametrize("scale", [1e-310, 1e-170, 1e154, 1e200, 1e300])
+def test_the_scale_of_positions_changes_nothing(scale):
+    grid = (3, 4)
+    table = plant(grid, row=1.0).double().clamp(-9, 9)
+    for measure in (position_similarity, row_column_share, spectrum):
+        found, wanted = measure(table * scale, grid), measure(table, grid)
+        torch.testing.assert_close(found, wanted)
+    found, wanted = (
+        strongest_waves(x, grid, 9) for x in (table * scale, table)
+    )
+    torch.testing.assert_close(found.share, wanted.share)
+    assert torch.equal(found.cycles, wanted.cycles)
+    assert found.p_value == wanted.p_value
+    tiles = position_similarity(table, grid)
+    found = distance_r2(tiles * scale)
+    assert found == pytest.approx(distance_r2(tiles))

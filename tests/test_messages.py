@@ -35,6 +35,7 @@ def tiny(num_classes=3, **fields):
 def names():
     """What the calls may name."""
     found = {"blur": blur, "nan": torch.nan, "inf": torch.inf}
+    found["float8"] = torch.float8_e4m3fn
     for name in ("arange", "eye", "ones", "tensor", "zeros"):
         found[name] = getattr(torch, name)
     for module in (attention, encoder, inspection, patches, positions, tokens):

@@ -457,3 +457,20 @@ def test_create_model_changes_single_fields():
 def test_wrong_images_are_refused(batch, match):
     with pytest.raises(ValueError, match=match):
         tiny()(batch)
+
+
+@pytest.mark.parametrize("wide", ["images", "model"])
+def test_autocast_leaves_float64_alone(wide):
+    model, x = tiny().eval(), images()
+    if wide == "model":
+        model = model.double()
+    else:
+        x = x.double()
+    message = "images, weights must share a dtype; got"
+    with (
+        torch.autocast("cpu", torch.bfloat16),
+        pytest.raises(ValueError, match=message),
+    ):
+        model(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model.double()(x.double()).isfinite().all()

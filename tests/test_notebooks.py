@@ -416,6 +416,22 @@ def open_in_colab(nb):
     nb.cells[-1].metadata.pop("cellView")
 
 
+@fault("a solution gives images another meaning, and cell 7 needs it")
+def solution_takes_a_name(nb):
+    nb.cells[-1].source = "# @title Solution 3\nimages = 3"
+
+
+@fault("a solution gives plot another meaning, and cell 6 needs it")
+def solution_defines_a_name(nb):
+    nb.cells[5].source = "def show():\n    plot()"
+    nb.cells[-1].source = "# @title Solution 3\ndef plot():\n    pass"
+
+
+@fault("says vitlib. where nothing imports vitlib")
+def names_what_is_not_there(nb):
+    nb.cells[-2].source += " `vitlib.check` grades it."
+
+
 @fault("must open with '# 2. Title'")
 def wrong_number(nb):
     nb.cells[0].source = "# 3. Patches"
@@ -427,6 +443,15 @@ def test_a_fault_is_noticed(name, tmp_path):
     nb = good_notebook()
     spoil(nb)
     assert any(words in found for found in faults_of(nb, tmp_path))
+
+
+def test_a_solution_may_use_the_names_of_the_chapter(tmp_path):
+    """And one that the chapter gives itself before it takes it."""
+    nb = good_notebook()
+    nb.cells[2].source = "count = 1\nprint(count)"
+    nb.cells[-1].source = "# @title Solution 3\ncount = 2\nprint(images)"
+    nb_tool.tidy_notebook(nb)
+    assert faults_of(nb, tmp_path) == []
 
 
 def test_every_rule_can_fail(tmp_path):

@@ -193,3 +193,27 @@ def test_average_copies_buffers_and_leaves_the_model():
     for kept, current in zip(average.buffers(), model.buffers(), strict=True):
         assert torch.equal(kept, current)
         assert kept is not current
+
+
+@pytest.mark.parametrize("decay", [2.0, 1.0, -0.1, math.nan])
+def test_average_refuses_what_is_no_decay(decay):
+    layer = nn.Linear(2, 2)
+    with pytest.raises(ValueError, match=r"decay must lie in \[0, 1\); got"):
+        update_average(layer, layer, decay)
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (nn.Linear(3, 1), r"\(2, 3\) and \(1, 3\)"),
+        (nn.Linear(3, 2, bias=False), r"\(2,\) and \(0,\)"),
+    ],
+)
+def test_average_refuses_another_model(other, words):
+    average = nn.Linear(3, 2)
+    before = deepcopy(average.state_dict())
+    message = f"average and model must have the same shapes; got {words}"
+    with pytest.raises(ValueError, match=message):
+        update_average(average, other, 0.5)
+    for name, value in average.state_dict().items():
+        assert torch.equal(value, before[name])

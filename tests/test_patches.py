@@ -115,3 +115,10 @@ def test_patches_that_do_not_fit_are_refused(shape, match):
 def test_wrong_images_are_refused(images, match):
     with pytest.raises(ValueError, match=match):
         PatchEmbed(8, 4, 3, 32)(images)
+
+
+def test_a_kernel_that_is_no_square_of_p_is_refused():
+    """Of as many values as 4x4: they would be taken for other pixels."""
+    state = {"proj.weight": torch.zeros(8, 1, 2, 8)}
+    with pytest.raises(RuntimeError, match=r"size mismatch for proj\.weight"):
+        PatchEmbed(8, 4, 1, 8, bias=False).load_state_dict(state)

@@ -238,3 +238,63 @@ def test_gallery_has_one_scale_for_all_maps():
     assert maps[-1].colorbar.extend == "max"  # 3 is above 2
     whole = plot.gallery(batch, rows, "share")
     assert whole.axes[5].images[0].colorbar.extend == "neither"
+
+
+def test_float64_keeps_its_digits_and_its_range():
+    value = torch.tensor(632_045_801.0, dtype=torch.float64)
+    fig = plot.bars({"p": value}, "x", decimals=0)
+    assert fig.axes[0].texts[0].get_text() == "632,045,801"
+    y = torch.tensor([1.0, 1e300], dtype=torch.float64)
+    line = plot.curves({"a": ([1, 2], y)}, "x", "y").axes[0].lines[0]
+    assert line.get_ydata().tolist() == [1, 1e300]
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn]
+)
+def test_small_floats_are_drawn(dtype):
+    fig = plot.heatmaps(torch.ones(1, 2, 2).to(dtype))
+    assert (pictures(fig)[0] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("image", "white"),
+    [
+        (torch.full((1, 4, 4), 0.5), 1),
+        (torch.full((1, 4, 4), 9, dtype=torch.uint8), 255),
+    ],
+)
+def test_a_pixel_is_of_one_grey_in_both_panels_of_patches(image, white):
+    fig = plot.patches(image, 2)
+    scales = [ax.images[0].get_clim() for ax in fig.axes]
+    assert scales == [(0, white), (0, white)]
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int8])
+def test_whole_numbers_other_than_bytes_are_no_image(dtype):
+    image = torch.full((1, 4, 4), 9, dtype=dtype)
+    for draw in (plot.images, lambda batch: plot.patches(batch[0], 2)):
+        with pytest.raises(ValueError, match="must be uint8, or floats 0 to"):
+            draw([image])
+
+
+@pytest.mark.parametrize("P", [0, -2, 3, 2.0])
+def test_patches_that_do_not_fit_the_image_are_refused(P):
+    with pytest.raises(ValueError, match="patch_size must"):
+        plot.patches(torch.zeros(1, 4, 8), P)
+
+
+def test_nothing_is_not_drawn():
+    image = torch.zeros(1, 4, 4)
+    for draw in (
+        lambda: plot.images([]),
+        lambda: plot.heatmaps([]),
+        lambda: plot.tiles([]),
+        lambda: plot.filters({}),
+        lambda: plot.overlay(image, []),
+        lambda: plot.gallery([], {"a": []}, "share"),
+        lambda: plot.gallery([image], {}, "share"),
+        lambda: plot.intervals({}, "gain"),
+    ):
+        with pytest.raises(ValueError, match="must hold at least one; got"):
+            draw()

@@ -297,6 +297,8 @@ def test_a_pth_without_names(tmp_path):
         {"img_size": 10**7, "patch_size": 1, "pos_embed": "sincos"},
         {"img_size": 10**7, "patch_size": 1, "pos_embed": "none"},
         {"num_classes": 10**12},
+        {"depth": 2, "embed_dim": 4, "mlp_ratio": 1},
+        {"embed_dim": 10**400},
         {"depth": "1"},
         {"depth": 1.5},
         {"unheard": 1},
@@ -383,3 +385,50 @@ def test_a_sound_file_of_each_kind(tmp_path):
     outputs.append(load(tmp_path / "own")[0](x))
     for output in outputs:
         assert torch.equal(output, model(x))
+
+
+def test_a_deep_config_over_much_junk_is_not_built(tmp_path, monkeypatch):
+    config = {"img_size": 8, "patch_size": 4, "in_chans": 1, "embed_dim": 1}
+    config |= {"depth": 5000, "num_heads": 1, "mlp_ratio": 1}
+    state = {"patch_embed.proj.weight": torch.zeros(99_999)}
+    notes = {"config": json.dumps(config | {"num_classes": 0})}
+    save_file(state, tmp_path / "model.safetensors", notes)
+    monkeypatch.setattr(_fit, "VisionTransformer", None)
+    refused(tmp_path / "model.safetensors", "depth=5000 asks for 11 tensors")
+
+
+def test_a_file_does_not_speak_for_the_loader(tmp_path):
+    """Its own notes are added to what is known, and replace none of it."""
+    model = VisionTransformer(ViTConfig(8, 4, 1, 3, 8, 1, num_heads=2))
+    path = tmp_path / "model.safetensors"
+    lies = {"name": "vit-b16", "source": "https://huggingface.co/google"}
+    lies |= {"layout": "Google", "log": "x", "parameters": 7}
+    save_model(model, path, **lies, licence="CC0", mean=[0.5], seed=3)
+    loaded, notes = load(path, img_size=16)
+    assert notes["name"] == notes["source"] == str(path)
+    assert notes["layout"] == "vitlib"
+    assert notes["log"][-1].startswith("positions: 8 px to 16 px")
+    assert notes["parameters"] == sum(p.numel() for p in loaded.parameters())
+    assert (notes["licence"], notes["std"]) == ("CC0", None)
+    assert (notes["mean"], notes["seed"]) == ([0.5], 3)
+
+
+def test_no_classes_may_be_noted_as_none(tmp_path):
+    model = VisionTransformer(ViTConfig(8, 4, 1, 3, 8, 1, num_heads=2))
+    save_model(model, tmp_path / "own", classes=None)
+    assert "classes" not in load(tmp_path / "own")[1]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_the_default_dtype_changes_nothing(dtype, tmp_path):
+    state = tiny_state()
+    path = write(state, tmp_path / "model.safetensors")
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(dtype)
+        model, _ = load(path, num_classes=2, num_heads=2)
+    finally:
+        torch.set_default_dtype(before)
+    found = model.state_dict()
+    assert {value.dtype for value in found.values()} == {torch.float32}
+    assert torch.equal(found["norm.bias"], state["norm.bias"])

@@ -519,7 +519,7 @@ def test_patches_in_falling_order(maps, seed):
             assert falling == sorted(falling, reverse=True)
 
 
-@covers(ins.replace_patches)
+@covers(ins.replace_patches, fills.fill_for)
 @given(
     tensors(shapes(3, 4, 4), DTYPES, TAME + WILD),
     tensors(shapes(2, 3, 2), (torch.bool, torch.bool, torch.float32)),

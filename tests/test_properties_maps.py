@@ -42,6 +42,7 @@ def draw_images(data, model, B):
     ins.input_gradient,
     ins.integrated_gradients,
     ins.occlusion,
+    targets.gradients,
 )
 @given(st.data(), models(patch_size=4, **HEADED, **MAPS), st.integers(0, 2))
 def test_maps_know_one_image_and_leave_the_model_alone(data, model, target):

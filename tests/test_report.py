@@ -37,6 +37,27 @@ def test_the_page_holds_text_and_figures(tmp_path, sections):
     assert [p.name for p in page.parent.parent.iterdir()] == ["report"]
 
 
+def test_sections_may_come_one_by_one(tmp_path, sections):
+    page = write_report(tmp_path / "report", "Mine", iter(sections))
+    assert page.read_text("utf-8").count("<h2>") == 3
+    bare = (part._replace(alt="") for part in sections)
+    with pytest.raises(ValueError, match="needs alt"):
+        write_report(tmp_path / "other", "Mine", bare)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_any_empty_line_parts_paragraphs(tmp_path, end):
+    part = Section("Title", f"one{end}line{end}{end}two")
+    text = write_report(tmp_path / "report", "Mine", [part]).read_text("utf-8")
+    assert "<p>one\nline</p>\n<p>two</p>" in text
+
+
+def test_what_no_encoding_holds_is_replaced(tmp_path):
+    part = Section("Half \ud83d", "of a sign")
+    text = write_report(tmp_path / "report", "Mine", [part]).read_text("utf-8")
+    assert "<h2>Half ?</h2>" in text
+
+
 def test_nothing_is_written_over(tmp_path, sections):
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "mine.txt").write_text("keep")

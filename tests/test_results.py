@@ -35,3 +35,31 @@ def test_best_runs_are_those_at_the_chosen_rate(folder):
     assert [run["seed"] for run in found["done"]] == [0, 1]
     assert found["begun"] == []
     assert results.best_runs("other") == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b'{"arms": ', "is damaged"),
+        (b"\xff", "is damaged"),
+        (b"[" * 100_000, "is damaged"),
+        (b"[]", "must hold a dict of results; got a list"),
+        (b"null", "got a NoneType"),
+    ],
+)
+@pytest.mark.parametrize("read", [results.load_results, results.best_runs])
+def test_damaged_results_are_named(read, content, words, folder):
+    (folder / "study.json").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"study\.json .*{words}"):
+        read("study")
+
+
+@pytest.mark.parametrize("arms", [None, [], {"a": 1}, {"a": {"runs": [{}]}}])
+def test_results_without_arms_are_named(arms, folder):
+    (folder / "study.json").write_text(json.dumps({"arms": arms}))
+    message = r"study\.json must hold arms, each with runs and best_lr; got"
+    with pytest.raises(ValueError, match=message):
+        results.best_runs("study")
+    (folder / "study.json").write_text("{}")
+    with pytest.raises(ValueError, match=message):
+        results.best_runs("study")

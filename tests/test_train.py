@@ -372,7 +372,7 @@ def test_a_part_held_out_keeps_the_shares_of_uneven_classes():
         assert (shares - expected).abs().max() <= 1
 
 
-@pytest.mark.parametrize("count", [0, 24, -1])
+@pytest.mark.parametrize("count", [0, 24, -1, 2.5])
 def test_split_refuses(count):
     message = f"count must lie between 0 and 24, .*; got {count}"
     with pytest.raises(ValueError, match=message):
@@ -445,6 +445,30 @@ def test_evaluation_restores_each_module_whatever_happens(function):
     assert [module.training for module in model.modules()] == before
 
 
+@pytest.mark.parametrize(
+    ("K", "words"), [(0, r"got shape \(24, 16\)"), (5, "5"), (2, "2")]
+)
+def test_evaluation_wants_a_logit_for_each_class(K, words):
+    message = rf"logits must be \(B, K\) with B = 24, K = 3; .*{words}"
+    with pytest.raises(ValueError, match=message):
+        evaluate(vit(num_classes=K), images(), **STATS)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_evaluation_of_broken_weights_is_refused(value):
+    model = vit()
+    nn.init.constant_(model.norm.bias, value)
+    message = "the loss over 24 images is nan: logits of the model are NaN or"
+    with pytest.raises(FloatingPointError, match=message):
+        evaluate(model, images(), **STATS)
+
+
+def test_a_model_without_parameters_is_evaluated():
+    model = nn.Sequential(nn.Flatten(), nn.AdaptiveAvgPool1d(3))
+    assert predict(model, images(), **STATS).shape == (24, 3)
+    assert evaluate(model, images(), **STATS)["images"] == 24
+
+
 def test_the_small_cnn():
     model = SmallCNN(in_chans=2, num_classes=5, width=4)
     logits = model(torch.randn(3, 2, 9, 11))
@@ -454,6 +478,12 @@ def test_the_small_cnn():
     kernels = 9 * (2 * 4 + 4 * 8 + 8 * 16 + 16 * 16)
     norms, head = 2 * (4 + 8 + 16 + 16), 16 * 5 + 5
     assert sum(p.numel() for p in model.parameters()) == kernels + norms + head
+
+
+def test_the_small_cnn_says_which_dtype_it_takes():
+    message = "images, weights must share a dtype; got torch.float64, torch.f"
+    with pytest.raises(ValueError, match=message):
+        SmallCNN()(torch.zeros(1, 1, 8, 8).double())
 
 
 # ---- what is refused
@@ -533,7 +563,7 @@ def other_data(**changes):
             {"mean": (0.5, 0.5), "std": (0.5, 0.5)},
             r"mean and std must hold 1 values.* got mean=\(0.5, 0.5\)",
         ),
-        (vit(), images(), {"std": (0.0,)}, r"std above 0; got .*std=\(0.0,\)"),
+        (vit(), images(), {"std": (0.0,)}, r"1e-15; got .*std=\(0.0,\)"),
         (
             vit(num_classes=2),
             images(),
@@ -661,10 +691,15 @@ def test_weights_that_broke_are_not_kept(tmp_path):
 
     config = replace(PLAIN, save_steps=1)
     with pytest.raises(
-        FloatingPointError, match=r"is not finite after step 3"
+        FloatingPointError, match=r"is not finite after step 2"
     ):
-        fit(Trap(2, spoil), (images(), images()), config, tmp_path, quiet=True)
-    assert kept(tmp_path) == [1, 2]
+        fit(Trap(1, spoil), (images(), images()), config, tmp_path, quiet=True)
+    assert kept(tmp_path) == [1]
+    # at the end of an epoch the evaluation finds them first
+    folder = tmp_path / "epoch"
+    with pytest.raises(FloatingPointError, match="24 images is nan"):
+        fit(Trap(2, spoil), (images(), images()), config, folder, quiet=True)
+    assert kept(folder) == [1, 2]
 
 
 def out_of_memory(limit, text):

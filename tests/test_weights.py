@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from vitlib import VisionTransformer, ViTConfig, results
+from vitlib import VisionTransformer, ViTConfig, results, weights
 from vitlib.data import load_sample
 from vitlib.evaluate import evaluate
 from vitlib.weights import BOOK_WEIGHTS, load_model, save_model
@@ -131,6 +131,88 @@ def test_the_books_own_weights():
     scores = evaluate(model, test, notes["mean"], notes["std"])
     # the card states the accuracy on all 10,000 test images
     assert abs(scores["accuracy"] - notes["test_accuracy"]) < 0.015
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.int32, torch.bool, torch.float8_e4m3fn, "float16"]
+)
+def test_weights_are_kept_as_floats_that_can_be_read(dtype, tmp_path):
+    with pytest.raises(ValueError, match=r"unknown dtype .*; known: torch\."):
+        save_model(tiny(), tmp_path / "model", dtype)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_other_floats_come_back(dtype, tmp_path):
+    save_model(tiny(), tmp_path / "model", dtype)
+    assert load_model(tmp_path / "model")[0].head.weight.dtype == torch.float32
+
+
+def test_a_compiled_model_is_kept_as_the_model(tmp_path):
+    model = tiny().eval()
+    save_model(torch.compile(model), tmp_path / "model")
+    loaded, _ = load_model(tmp_path / "model")
+    x = torch.randn(2, 1, 8, 12)
+    assert torch.equal(loaded(x), model(x))
+
+
+def test_the_config_is_no_note(tmp_path):
+    with pytest.raises(ValueError, match="no note may be called config"):
+        save_model(tiny(), tmp_path / "model", config={"depth": 3})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        (torch.nn.Linear(8, 5), r"head\.weight: \(5, 8\) is not \(3, 8\)$"),
+        (torch.nn.Identity(), r"head\.weight: \(3, 8\)$"),
+    ],
+)
+def test_a_head_that_the_config_does_not_know_is_not_kept(
+    layer, words, tmp_path
+):
+    model = tiny()
+    model.head = layer
+    with pytest.raises(ValueError, match=words):
+        save_model(model, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_saving_leaves_the_random_numbers_alone(tmp_path):
+    model = tiny()
+    before = torch.get_rng_state()
+    save_model(model, tmp_path / "model")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_config_deeper_than_its_file_is_not_built(tmp_path, monkeypatch):
+    from safetensors.torch import save_file
+
+    config = {"img_size": 8, "patch_size": 4, "in_chans": 1, "embed_dim": 1}
+    config |= {"depth": 5000, "num_heads": 1, "mlp_ratio": 1}
+    path = tmp_path / "model.safetensors"
+    notes = {"config": json.dumps(config)}
+    save_file({"junk": torch.zeros(99_999)}, path, notes)
+    monkeypatch.setattr(weights, "VisionTransformer", None)
+    message = "depth=5000 asks for 11 tensors or more a block; the file has 1"
+    with pytest.raises(ValueError, match=message):
+        load_model(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_weights_are_float32_whatever_the_default(dtype, tmp_path):
+    model = tiny().eval()
+    save_model(model, tmp_path / "model")
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(dtype)
+        loaded, _ = load_model(tmp_path / "model")
+    finally:
+        torch.set_default_dtype(before)
+    for name, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value)
+        assert loaded.state_dict()[name].dtype == torch.float32
 
 
 def test_results_are_found_in_order(monkeypatch, tmp_path):

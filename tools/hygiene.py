@@ -8,12 +8,14 @@ and in Colab alike. Each rule is a function from a notebook to its faults.
 from __future__ import annotations
 
 import base64
+import dis
 import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
+from types import CodeType
 
 import nbformat
 from nbformat import NotebookNode
@@ -353,6 +355,41 @@ def check_exercises(nb: NotebookNode) -> Faults:
         yield f"solutions {solved} for exercises {asked}"
 
 
+def names(code: CodeType, own: frozenset = frozenset()) -> tuple[set, set]:
+    """Return the names that a cell gives, and those it takes from others."""
+    gives: set[str] = set()
+    takes: set[str] = set()
+    for step in dis.get_instructions(code):
+        if step.opname in ("LOAD_NAME", "LOAD_GLOBAL"):
+            takes |= {step.argval} - gives - own
+        elif step.opname in ("STORE_NAME", "STORE_GLOBAL"):
+            gives.add(step.argval)
+        elif isinstance(step.argval, CodeType):  # what a function takes
+            takes |= names(step.argval, own | gives)[1]
+    return gives, takes
+
+
+def check_names(nb: NotebookNode) -> Faults:
+    """Who runs a cell again finds the names as the chapter left them."""
+    imported: set[str] = set()
+    taken, given = {}, {}
+    for where, cell in list(code_cells(nb))[1:]:  # but for the install cell
+        source = re.sub(r"(?m)^\s*[%!].*$", "", cell.source)
+        gives, takes = names(compile(source, where, "exec"))
+        imported |= gives & {"vitlib"}
+        solution = "hide-cell" in tags(cell)
+        for name in gives if solution else takes:
+            (given if solution else taken).setdefault(name, where)
+    for name in sorted(given.keys() & taken.keys()):
+        yield (
+            f"{given[name]}: a solution gives {name} another meaning, and "
+            f"{taken[name]} needs it; take another name"
+        )
+    for where, cell in markdown_cells(nb):
+        if "`vitlib." in cell.source and not imported:
+            yield f"{where}: says vitlib. where nothing imports vitlib"
+
+
 CHECKS: tuple[Callable[[NotebookNode], Faults], ...] = (
     check_run,
     check_kernel,
@@ -369,6 +406,7 @@ CHECKS: tuple[Callable[[NotebookNode], Faults], ...] = (
     check_markdown,
     check_links,
     check_exercises,
+    check_names,
 )
 
 

@@ -1,12 +1,12 @@
-"""Checks of input: each message states the rule and the values.
-
-Rank 0: imports nothing from the package.
-"""
+"""Checks of input, rank 0: each message states the rule and the values."""
 
 from collections.abc import Collection
+from numbers import Real
 
 import torch
 from torch import Tensor
+
+from vitlib._shapes import check_tensor
 
 
 def pair(value: int | tuple[int, int], name: str) -> tuple[int, int]:
@@ -45,7 +45,7 @@ def check_probability(**values: float) -> None:
         ValueError: names the first offender and its value.
     """
     for name, value in values.items():
-        if not 0 <= value < 1:
+        if not (isinstance(value, Real) and 0 <= value < 1):
             raise ValueError(f"{name} must lie in [0, 1); got {value!r}")
 
 
@@ -81,7 +81,7 @@ def check_choice(name: str, value: str, known: Collection[str]) -> None:
     Raises:
         ValueError: lists the known names.
     """
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise ValueError(
             f"unknown {name} {value!r}; known: {', '.join(known)}"
         )
@@ -122,7 +122,7 @@ def check_deviation(**values: float) -> None:
         ValueError: names the first offender and its value.
     """
     for name, value in values.items():
-        if not 0 <= value < 1e30:
+        if not (isinstance(value, Real) and 0 <= value < 1e30):
             raise ValueError(f"{name} must be >= 0 and finite; got {value!r}")
 
 
@@ -155,6 +155,7 @@ def check_images(
     Raises:
         ValueError: gives the shape or dtype found and the one expected.
     """
+    check_tensor(images=images)
     shape = tuple(images.shape)
     if images.ndim != 4:
         raise ValueError(f"images must be (B, C, H, W); got shape {shape}")

@@ -6,7 +6,6 @@ Rank 0: imports nothing from the package.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
 
 import numpy as np
 import torch
@@ -62,8 +61,20 @@ class ImageDataset:
         return f"ImageDataset(images {shape}, {len(self.classes)} classes)"
 
     def subset(self, index: Tensor | slice | Sequence[int]) -> "ImageDataset":
-        """The images at these places, with their labels."""
-        images, labels = self.images[index], self.labels[index]
+        """The images at these places, with their labels.
+
+        Raises:
+            ValueError: if there is no image at one of them.
+        """
+        try:
+            if not isinstance(index, slice):
+                index = torch.as_tensor(index)
+            images, labels = self.images[index], self.labels[index]
+        except (IndexError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"index must choose among {len(self)} images, by place or "
+                f"by True and False: {error}"
+            ) from error
         return ImageDataset(images, labels, self.classes)
 
     def fingerprint(self) -> str:
@@ -89,12 +100,12 @@ class ImageDataset:
             random; in every stretch each class has its share.
 
         Raises:
-            ValueError: unless 0 < count < B.
+            ValueError: unless count is whole and 0 < count < B.
         """
-        if not 0 < count < len(self):
+        if type(count) is not int or not 0 < count < len(self):
             raise ValueError(
                 f"count must lie between 0 and {len(self)}, the number of "
-                f"images; got {count}"
+                f"images, and be whole; got {count}"
             )
         order = torch.from_numpy(
             np.random.default_rng(seed).permutation(len(self))
@@ -139,10 +150,13 @@ def normalize(
             f"{images.dtype} {shape}"
         )
     fits = len(mean) == len(std) == shape[1] > 0
-    if not fits or min(std) <= 0 or not all(map(isfinite, (*mean, *std))):
+    # beyond these float32 would make 0 or infinity of something
+    fits = fits and all(abs(value) < 1e15 for value in (*mean, *std))
+    if not fits or min(std) < 1e-15:
         raise ValueError(
             f"mean and std must hold one value for each of {shape[1]} "
-            f"channels, finite, std above 0; got mean={mean}, std={std}"
+            "channels, less than 1e15, std at least 1e-15; got "
+            f"mean={mean}, std={std}"
         )
     stats = torch.tensor([mean, std], device=images.device)
     centre, scale = rearrange(stats, "two c -> two c 1 1")  # (C, 1, 1) each

@@ -23,7 +23,8 @@ def image_folder(
     """Read images of any size from a folder with one subfolder a class.
 
     Chapter 17. Each picture is resized to cover the size, and its middle
-    cut out. Hidden files and files of other kinds are passed over.
+    cut out. Hidden files and folders, and files of other kinds, are passed
+    over.
 
     Args:
         path: of the folder; the names of its subfolders are the classes.
@@ -46,6 +47,8 @@ def image_folder(
     images, broken = [], []
     for file in (file for found in files.values() for file in found):
         try:
+            if not file.is_file():  # a broken link, or a pipe
+                raise BrokenPictureError
             images.append(read_picture(file, (height, width), channels)[0])
         except BrokenPictureError:
             broken.append(str(file))
@@ -68,7 +71,10 @@ def _files(folder: Path, least: int) -> dict[str, list[Path]]:
             file
             for file in place.rglob("*")
             if file.suffix.lower() in SUFFIXES
-            and not file.name.startswith(".")
+            and not file.is_dir()
+            and not any(
+                part.startswith(".") for part in file.relative_to(place).parts
+            )
         )
         for place in sorted(folder.iterdir())
         if place.is_dir() and not place.name.startswith(".")

@@ -1,10 +1,19 @@
 """Checks of tensors: each message states the rule and what was found.
 
-Rank 0: imports nothing from the package.
+Below rank 0: imports nothing from the package.
 """
 
 import torch
 from torch import Tensor
+
+
+def check_tensor(**tensors: object) -> None:
+    """Refuse what is no tensor: ValueError names the first and its type."""
+    for name, x in tensors.items():
+        if not isinstance(x, Tensor):
+            raise ValueError(
+                f"{name} must be a tensor; got {type(x).__name__}"
+            )
 
 
 def check_shape(name: str, x: Tensor, dims: str, **sizes: int) -> None:
@@ -20,6 +29,7 @@ def check_shape(name: str, x: Tensor, dims: str, **sizes: int) -> None:
     Raises:
         ValueError: gives the shape found and the one expected.
     """
+    check_tensor(**{name: x})
     shape, letters = tuple(x.shape), dims.split()
     known = {d: int(d) for d in letters if d.isdigit()} | sizes
     if len(shape) != len(letters) or any(
@@ -39,6 +49,7 @@ def check_floating(**tensors: Tensor) -> None:
     Raises:
         ValueError: names the first offender and its dtype.
     """
+    check_tensor(**tensors)
     for name, x in tensors.items():
         if not x.is_floating_point():
             raise ValueError(f"{name} must be floating point; got {x.dtype}")
@@ -64,15 +75,16 @@ def check_alike(dtypes: bool = True, **tensors: Tensor) -> None:
 def check_input(x: Tensor, weight: Tensor, name: str) -> None:
     """Refuse what cannot be multiplied with a layer's weight.
 
-    Under autocast the dtypes may differ.
+    Under autocast the dtypes may differ; it leaves float64 as it is.
 
     Raises:
         ValueError: gives both devices or both dtypes.
     """
     check_floating(**{name: x})
     check_alike(dtypes=False, **{name: x, "weights": weight})
-    kind, differ = x.device.type, x.dtype != weight.dtype
-    if differ and (kind == "meta" or not torch.is_autocast_enabled(kind)):
+    kind, dtypes = x.device.type, {x.dtype, weight.dtype}
+    stays = kind == "meta" or torch.float64 in dtypes
+    if len(dtypes) > 1 and (stays or not torch.is_autocast_enabled(kind)):
         check_alike(**{name: x, "weights": weight})
 
 

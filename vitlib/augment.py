@@ -42,14 +42,12 @@ def random_crop(images: Tensor, padding: int) -> Tensor:
     if type(padding) is not int or padding < 0:
         raise ValueError(f"padding must be 0 or more; got {padding!r}")
     B, _, H, W = images.shape
-    padded = functional.pad(images, [padding] * 4)
     device = images.device
     corner = torch.randint(2 * padding + 1, (2, B, 1), device=device)
     rows = corner[0] + torch.arange(H, device=device)  # (B, H)
     columns = corner[1] + torch.arange(W, device=device)  # (B, W)
-    image = torch.arange(B, device=device)
-    cut = padded[
-        rearrange(image, "b -> b 1 1"),
+    cut = functional.pad(images, [padding] * 4)[
+        rearrange(torch.arange(B, device=device), "b -> b 1 1"),
         :,
         rearrange(rows, "b h -> b h 1"),
         rearrange(columns, "b w -> b 1 w"),
@@ -72,12 +70,13 @@ def random_boxes(B: int, H: int, W: int, area: Tensor) -> Tensor:
     """
     check_shape("area", area, "B", B=B)
     check_floating(area=area)
-    device = area.device
-    centre = torch.rand(2, B, 1, device=device)
+    if H < 0 or W < 0:
+        raise ValueError(f"H and W must be 0 or more; got {H} and {W}")
+    centre = torch.rand(2, B, 1, device=area.device)
     half = rearrange(area.sqrt() / 2, "b -> b 1")
 
     def inside(centre: Tensor, size: int) -> Tensor:
-        pixel = (torch.arange(size, device=device) + 0.5) / size
+        pixel = (torch.arange(size, device=area.device) + 0.5) / size
         return (pixel - centre).abs() < half  # (B, size)
 
     rows = rearrange(inside(centre[0], H), "b h -> b 1 h 1")
@@ -134,8 +133,8 @@ def one_hot(labels: Tensor, num_classes: int, smoothing: float) -> Tensor:
 
 def _shares(images: Tensor, targets: Tensor, alpha: float) -> Tensor:
     """One draw an image from Beta(alpha, alpha): (B,), 0 to 1."""
-    if not 0 < alpha < float("inf"):
-        raise ValueError(f"alpha must be positive; got {alpha}")
+    if not 0 < alpha < 1e38:  # in float32
+        raise ValueError(f"alpha must lie between 0 and 1e38; got {alpha}")
     check_shape("images", images, "B C H W")
     check_shape("targets", targets, "B K", B=len(images))
     check_floating(targets=targets)
@@ -163,7 +162,7 @@ def mixup(
         Blended images and targets.
 
     Raises:
-        ValueError: if alpha is not positive.
+        ValueError: unless 0 < alpha < 1e38.
     """
     keep = _shares(images, targets, alpha)
     check_floating(images=images)
@@ -190,10 +189,11 @@ def cutmix(
         Patched images and blended targets.
 
     Raises:
-        ValueError: if alpha is not positive.
+        ValueError: unless 0 < alpha < 1e38.
     """
     keep = _shares(images, targets, alpha)
     B, _, H, W = images.shape
+    check_positive(H=H, W=W)
     boxes = random_boxes(B, H, W, 1 - keep)
     pasted = rearrange(boxes.float().mean((1, 2, 3)), "b -> b 1")
     images = torch.where(boxes, images.flip(0), images)

@@ -4,6 +4,7 @@ from einops.layers.torch import Reduce
 from torch import Tensor, nn
 
 from vitlib._checks import check_images, check_positive
+from vitlib._shapes import check_input
 
 
 def conv_layer(in_chans: int, out_chans: int, stride: int) -> nn.Sequential:
@@ -45,4 +46,5 @@ class SmallCNN(nn.Sequential):
     def forward(self, images: Tensor) -> Tensor:
         """Classify images (B, C, H, W): logits (B, K)."""
         check_images(images, in_chans=self[0][0].in_channels)
+        check_input(images, self[0][0].weight, "images")
         return super().forward(images)

@@ -1,5 +1,6 @@
 """Chapter 8: what a model says of images, over all of them."""
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -9,6 +10,7 @@ from torch.nn import functional
 from vitlib._checks import check_positive
 from vitlib._dataset import ImageDataset, normalize
 from vitlib._modes import in_eval_mode
+from vitlib._shapes import check_shape
 from vitlib.distributed import rank_and_world, total
 
 BATCH_SIZE = 500  # images at a time; the result does not depend on it
@@ -34,7 +36,7 @@ def predict(
     Returns:
         float32 (B, K), on the CPU.
     """
-    device = next(model.parameters()).device
+    device = next(model.parameters(), torch.empty(0)).device
     with in_eval_mode(model):
         parts = [
             model(normalize(images.to(device), mean, std)).float().cpu()
@@ -68,9 +70,13 @@ def evaluate(
     Returns:
         "accuracy", 0 to 1, "loss", the mean cross-entropy in nats, and
         "images", how many were counted.
+
+    Raises:
+        ValueError: if the logits are not one for each class of the data.
+        FloatingPointError: if the loss is not finite.
     """
     check_positive(batch_size=batch_size)
-    device = next(model.parameters()).device
+    device = next(model.parameters(), torch.empty(0)).device
     rank, world = rank_and_world()
     # Apple's GPUs have no float64
     dtype = torch.float32 if device.type == "mps" else torch.float64
@@ -84,15 +90,18 @@ def evaluate(
             labels = data.labels[own].to(device)
             with autocast or nullcontext():
                 logits = model(normalize(images, mean, std))
+            sizes = {"B": len(images), "K": len(data.classes)}
+            check_shape("logits", logits, "B K", **sizes)
             logits = logits.float()[: len(own)]
             sums[0] += (logits.argmax(1) == labels).sum()
             sums[1] += functional.cross_entropy(
                 logits, labels, reduction="sum"
             )
-    sums = total(sums)
     count = len(data)
-    return {
-        "accuracy": float(sums[0]) / count,
-        "loss": float(sums[1]) / count,
-        "images": count,
-    }
+    right, loss = (float(value) / count for value in total(sums))
+    if not math.isfinite(loss):
+        raise FloatingPointError(
+            f"the loss over {count} images is {loss}: logits of the model "
+            "are NaN or infinite"
+        )
+    return {"accuracy": right, "loss": loss, "images": count}

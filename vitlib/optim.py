@@ -6,11 +6,12 @@ Loshchilov and Hutter 2019 (arXiv:1711.05101) for decoupled decay, 2017
 """
 
 import math
+from itertools import zip_longest
 
 import torch
 from torch import nn
 
-from vitlib._checks import check_choice
+from vitlib._checks import check_choice, check_probability
 
 OPTIMIZERS = ("adamw", "muon", "adam")
 NO_DECAY = ("cls_token", "pos_embed")
@@ -142,7 +143,18 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
         average: a copy of the model, changed in place.
         model: the model in training.
         decay: 0 <= decay < 1.
+
+    Raises:
+        ValueError: if the decay lies outside, or the shapes differ.
     """
+    check_probability(decay=decay)
+    both = [(*m.parameters(), *m.buffers()) for m in (average, model)]
+    for kept, current in zip_longest(*both, fillvalue=torch.empty(0)):
+        if kept.shape != current.shape:
+            raise ValueError(
+                "average and model must have the same shapes; got "
+                f"{tuple(kept.shape)} and {tuple(current.shape)}"
+            )
     old, new = list(average.parameters()), list(model.parameters())
     torch._foreach_lerp_(old, new, 1 - decay)
     for kept, current in zip(average.buffers(), model.buffers(), strict=True):

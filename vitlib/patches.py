@@ -6,7 +6,13 @@ Dosovitskiy et al. 2021 (arXiv:2010.11929), section 3.1 and Eq. 1.
 from einops import rearrange
 from torch import Tensor, nn
 
-from vitlib._checks import check_images, check_patches, check_positive, pair
+from vitlib._checks import (
+    check_images,
+    check_patches,
+    check_positive,
+    check_tensor,
+    pair,
+)
 from vitlib._shapes import check_input
 
 
@@ -27,6 +33,7 @@ def patchify(images: Tensor, patch_size: int) -> Tensor:
         ValueError: if images is not 4-D, or P does not divide H and W; the
             message gives all three.
     """
+    check_tensor(images=images)
     if images.ndim != 4:
         raise ValueError(
             f"images must be (B, C, H, W); got shape {tuple(images.shape)}"
@@ -61,6 +68,7 @@ def unpatchify(
     """
     rows, columns = pair(grid_size, "grid_size")
     check_positive(patch_size=patch_size)
+    check_tensor(patches=patches)
     shape = tuple(patches.shape)
     if len(shape) != 3 or shape[1] != rows * columns:
         raise ValueError(
@@ -126,6 +134,7 @@ class PatchEmbed(nn.Module):
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:  # type: ignore[no-untyped-def]
         """Accept E stored as a convolution, (D, C, P, P), as timm does."""
         weight = state_dict.get(prefix + "proj.weight")
-        if weight is not None and weight.ndim == 4:
+        kernel = (self.patch_size, self.patch_size)
+        if weight is not None and weight.shape[2:] == kernel:
             state_dict[prefix + "proj.weight"] = weight.flatten(1)
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -152,6 +152,11 @@ def _prefix(pos_embed: Tensor, rows: int, columns: int) -> int:
     """Count the positions before those of the grid, 0 or 1."""
     check_shape("pos_embed", pos_embed, "1 T D")
     check_floating(pos_embed=pos_embed)
+    if pos_embed.element_size() < 2:  # PyTorch cannot compute with float8
+        raise ValueError(
+            "pos_embed must be floating point, of 16 to 64 bits; got "
+            f"{pos_embed.dtype}"
+        )
     check_positive(D=pos_embed.shape[2])
     prefix = pos_embed.shape[1] - rows * columns
     if prefix not in (0, 1):

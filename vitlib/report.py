@@ -1,6 +1,6 @@
 """Chapter 17: what was found, as one page and its figures in a folder."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,7 +36,7 @@ class Section(NamedTuple):
 
 
 def write_report(
-    folder: str | Path, title: str, sections: Sequence[Section]
+    folder: str | Path, title: str, sections: Iterable[Section]
 ) -> Path:
     """Write a page that opens by itself, and its figures beside it.
 
@@ -56,6 +56,7 @@ def write_report(
     folder = Path(folder).expanduser()
     if folder.exists():
         raise ValueError(f"{folder} exists; name a folder that does not")
+    sections = list(sections)
     for section in sections:
         if section.figure is not None and not section.alt.strip():
             raise ValueError(f"the figure of {section.title!r} needs alt text")
@@ -76,14 +77,15 @@ def write_report(
             "</main>\n</html>\n",
         ]
         text = "\n".join(page)
-        (draft / "index.html").write_text(text, encoding="utf-8")
+        (draft / "index.html").write_text(text, "utf-8", "replace")
     return folder / "index.html"
 
 
 def _lines(section: Section, folder: Path, name: str) -> list[str]:
     """Write a section's figure to a file, and the section as HTML."""
     lines = [f"<h2>{escape(section.title)}</h2>"]
-    for paragraph in filter(None, section.text.strip().split("\n\n")):
+    text = "\n".join(section.text.splitlines())  # whatever ends a line
+    for paragraph in filter(None, text.strip().split("\n\n")):
         lines.append(f"<p>{escape(paragraph)}</p>")
     if section.figure is not None:
         section.figure.savefig(folder / name, bbox_inches="tight")

@@ -43,8 +43,17 @@ def load_results(name: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: lists the files there are.
+        ValueError: names the file, if it is damaged.
     """
-    return json.loads(results_file(f"{name}.json").read_text("utf-8"))
+    path = results_file(f"{name}.json")
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (RecursionError, ValueError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if not isinstance(found, dict):
+        kind = type(found).__name__
+        raise ValueError(f"{path} must hold a dict of results; got a {kind}")
+    return found
 
 
 def best_runs(name: str) -> dict[str, list[dict[str, Any]]]:
@@ -58,12 +67,19 @@ def best_runs(name: str) -> dict[str, list[dict[str, Any]]]:
 
     Returns:
         Arm -> its runs, one a seed; nothing if the study is not there.
+
+    Raises:
+        ValueError: names the file, if it is damaged or compares no arms.
     """
     try:
-        arms = load_results(name)["arms"]
+        return {
+            key: [run for run in arm["runs"] if run["lr"] == arm["best_lr"]]
+            for key, arm in load_results(name)["arms"].items()
+        }
     except FileNotFoundError:
         return {}
-    return {
-        key: [run for run in arm["runs"] if run["lr"] == arm["best_lr"]]
-        for key, arm in arms.items()
-    }
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{results_file(f'{name}.json')} must hold arms, each with runs "
+            f"and best_lr; got {error!r}"
+        ) from error

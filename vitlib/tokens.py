@@ -63,7 +63,8 @@ def pool(x: Tensor, global_pool: str, num_prefix_tokens: int = 1) -> Tensor:
 def _check_pool(x: Tensor, global_pool: str, num_prefix_tokens: int) -> None:
     """Refuse tokens that cannot be read in this way."""
     check_choice("global_pool", global_pool, POOLS)
-    if num_prefix_tokens not in (0, 1):
+    whole = isinstance(num_prefix_tokens, int)
+    if not whole or num_prefix_tokens not in (0, 1):
         raise ValueError(
             f"num_prefix_tokens must be 0 or 1; got {num_prefix_tokens!r}"
         )

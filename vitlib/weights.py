@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from vitlib._checks import check_finite
+from vitlib._checks import check_choice, check_finite
 from vitlib._whole import whole_file
 from vitlib.config import ViTConfig
 from vitlib.counts import parameter_counts
@@ -18,6 +19,8 @@ from vitlib.model import VisionTransformer
 
 BOOK_WEIGHTS = Path(__file__).parent / "_weights" / "book.safetensors"
 MOST = 2**24  # numbers of a table that any file may ask for
+LEAST = 11  # tensors of a block; without the bias of q, k and v
+DTYPES = ("torch.float16", "torch.bfloat16", "torch.float32", "torch.float64")
 
 
 def save_model(
@@ -39,22 +42,50 @@ def save_model(
 
     Raises:
         OSError: if the file cannot be written; the one before it is whole.
-        ValueError: if a weight is NaN or infinite, or would be in dtype.
+        ValueError: if a weight is NaN or infinite, or would be in dtype; if
+            load_model could not read the file.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    check_choice("dtype", str(dtype), DTYPES)
+    if "config" in notes:
+        raise ValueError("no note may be called config: the model's own is")
+    model = getattr(model, "_orig_mod", model)  # torch.compile's
     state = {k: v.to(dtype).cpu() for k, v in model.state_dict().items()}
     for name, value in state.items():
         check_finite(value, name)
+    check_places(state, model.config)
     state = {k: v.contiguous() for k, v in state.items()}
-    notes = {"config": asdict(model.config), **notes}
+    notes["config"] = asdict(model.config)
     metadata = {name: json.dumps(value) for name, value in notes.items()}
     with whole_file(Path(path)) as draft:
         try:
             save_file(state, draft, metadata)
         except SafetensorError as error:  # what it makes of a full disk
             raise OSError(str(error)) from error
+
+
+def check_places(state: dict[str, Tensor], config: ViTConfig) -> None:
+    """Refuse tensors that the model of a configuration has no place for."""
+    with torch.device("meta"):
+        own = VisionTransformer(config).state_dict()
+    for name in own | state:
+        sizes = [tuple(x[name].shape) for x in (state, own) if name in x]
+        if len(sizes) < 2 or sizes[0] != sizes[1]:
+            raise ValueError(
+                "the weights must be those of model.config; they differ in "
+                f"{name}: {' is not '.join(map(str, sizes))}"
+            )
+
+
+def check_depth(config: ViTConfig, tensors: int) -> None:
+    """Refuse more blocks than a file of so many tensors can fill."""
+    if config.depth * LEAST > tensors:
+        raise ValueError(
+            f"depth={config.depth} asks for {LEAST} tensors or more a block; "
+            f"the file has {tensors:,} in all"
+        )
 
 
 def config_from_json(fields: dict[str, Any]) -> ViTConfig:
@@ -104,7 +135,8 @@ def load_model(
                 f"its config asks for {table:,} numbers of fixed positions; "
                 f"the file has {there:,} in all"
             )
-        model = VisionTransformer(config)
+        check_depth(config, len(state))
+        model = VisionTransformer(config).float()
         model.load_state_dict({k: v.float() for k, v in state.items()})
     except (
         AttributeError, KeyError, OverflowError, RuntimeError,

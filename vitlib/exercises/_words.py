@@ -10,12 +10,16 @@ MOST = 100  # letters of an error message that are shown
 
 
 def as_tensor(value: Any) -> Tensor | None:
-    """Return numbers as one float64 tensor; None for anything else."""
+    """Return real numbers as one float64 tensor; None for anything else."""
     if isinstance(value, Exception | str | dict) or value is None:
         return None
     try:
-        return torch.as_tensor(value).detach().to("cpu", torch.float64)
-    except (TypeError, ValueError, RuntimeError):
+        x = torch.as_tensor(value).detach()
+        plain = x.layout == torch.strided and not x.is_nested
+        if not plain or x.is_complex():
+            return None
+        return x.to("cpu", torch.float64)
+    except Exception:  # the reader's value: it may hold anything
         return None
 
 
@@ -30,10 +34,12 @@ def equal(found: Any, expected: Any, tolerance: float) -> bool:
             and all(equal(found[k], expected[k], tolerance) for k in expected)
         )
     a, b = as_tensor(found), as_tensor(expected)
-    if a is None or b is None:
+    if (a is None) != (b is None):
+        return False
+    if a is None:
         try:
             return bool(found == expected)
-        except (TypeError, ValueError, RuntimeError):
+        except Exception:  # the reader's value: it may do anything
             return False
     if a.shape != b.shape:
         return False
@@ -53,25 +59,33 @@ def shapes_of(case: tuple) -> str:
     return ", ".join(words)
 
 
+def text_of(value: Any) -> str:
+    """Return the start of what a value says of itself, if it does."""
+    try:
+        lines = str(value).strip().splitlines()
+    except Exception:  # the reader's value: it may do anything
+        lines = []
+    text = lines[0] if lines else "no message"
+    return text if len(text) <= MOST else text[: MOST - 3] + "..."
+
+
 def differences(found: Any, expected: Any, tolerance: float) -> str:
     """Say how a wrong result differs from the right one."""
     if isinstance(found, Exception):
-        lines = str(found).strip().splitlines() or ["no message"]
-        text = lines[0]
-        if len(text) > MOST:
-            text = text[: MOST - 3] + "..."
-        return f"It ends with {type(found).__name__}: {text}."
+        return f"It ends with {type(found).__name__}: {text_of(found)}."
     if found is None:
         return "It returns None: is a return missing?"
     if isinstance(expected, dict):
         return _of_dicts(found, expected, tolerance)
     if isinstance(expected, bool):
-        return f"It gives {found}, where {expected} is right."
+        return f"It gives {text_of(found)}, where {expected} is right."
     a, b = as_tensor(found), as_tensor(expected)
     if a is None or b is None:
         kinds = [type(value).__name__ for value in (found, expected)]
         if kinds[0] != kinds[1]:
             return f"It gives a {kinds[0]}, where a {kinds[1]} is asked for."
+        if b is not None:
+            return "It is no real number, and no plain tensor of them."
         return "It gives another answer."
     if a.shape != b.shape:
         return _of_shapes(a, b, tolerance)

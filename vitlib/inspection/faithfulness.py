@@ -5,12 +5,18 @@ Deletion and insertion: Petsiuk, Das, Saenko 2018 (arXiv:1806.07421).
 
 from collections.abc import Sequence
 from itertools import pairwise
+from operator import index
 
 import torch
 from einops import rearrange, repeat
 from torch import Tensor
 
-from vitlib._checks import check_finite, check_positive
+from vitlib._checks import (
+    check_finite,
+    check_images,
+    check_positive,
+    check_tensor,
+)
 from vitlib.inspection.fills import replace_patches
 from vitlib.inspection.targets import Target, scores
 from vitlib.model import VisionTransformer
@@ -49,7 +55,7 @@ def deletion(
         ValueError: if order or counts do not fit the images.
     """
     gh, gw = model.config.grid_size
-    _check(order, len(images), gh * gw, counts)
+    counts = _check(order, images, gh * gw, counts)
     places = torch.arange(gh * gw, device=order.device).expand_as(order)
     rank = torch.empty_like(order).scatter_(1, order, places)
     rank = rearrange(rank, "b (gh gw) -> b gh gw", gh=gh)
@@ -80,6 +86,7 @@ def insertion(
     Returns:
         (B, S), one score a count. A good map makes it rise early.
     """
+    counts = _check(order, images, model.config.num_patches, counts)
     gone = [order.shape[1] - count for count in counts]
     return deletion(model, images, order.flip(1), target, fill, gone)
 
@@ -89,6 +96,7 @@ def area(curves: Tensor, counts: Sequence[int]) -> Tensor:
 
     Chapter 16. Trapezoids; counts must rise from 0 to N.
     """
+    check_tensor(curves=curves)
     rising = all(a < b for a, b in pairwise(counts))
     fits = curves.ndim == 2 and curves.shape[1] == len(counts) > 1
     if not (fits and rising and counts[0] == 0):
@@ -118,6 +126,7 @@ def bootstrap(
         Mean, lower and upper end.
     """
     check_positive(draws=draws)
+    check_tensor(values=values)
     if values.ndim != 1 or len(values) < 2:
         raise ValueError(
             "the bootstrap needs one value for each of 2 or more images; "
@@ -127,24 +136,33 @@ def bootstrap(
     values = values.double().cpu()
     generator = torch.Generator().manual_seed(seed)
     size = (draws, len(values))
-    index = torch.randint(len(values), size, generator=generator)
+    drawn = torch.randint(len(values), size, generator=generator)
     ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
-    low, high = values[index].mean(dim=1).quantile(ends)
+    low, high = values[drawn].mean(dim=1).quantile(ends)
     return float(values.mean()), float(low), float(high)
 
 
 def _check(
-    order: Tensor, batch: int, patches: int, counts: Sequence[int]
-) -> None:
-    """Refuse an order that is no permutation, and counts out of range."""
-    full = repeat(torch.arange(patches), "n -> b n", b=batch)
-    if order.shape != full.shape or not order.sort()[0].cpu().equal(full):
+    order: Tensor, images: Tensor, patches: int, counts: Sequence[int]
+) -> list[int]:
+    """Refuse an order that is no permutation; list counts in range."""
+    check_images(images)
+    check_tensor(order=order)
+    full = repeat(torch.arange(patches), "n -> b n", b=len(images))
+    fits = order.shape == full.shape and order.dtype == full.dtype
+    if not fits or not order.sort()[0].cpu().equal(full):
         raise ValueError(
             f"order must hold a permutation of {patches} patches for each of "
-            f"{batch} images; got shape {tuple(order.shape)}"
+            f"{len(images)} images, in int64; got shape {tuple(order.shape)}, "
+            f"{order.dtype}"
         )
-    if not counts or min(counts) < 0 or max(counts) > patches:
+    try:
+        found = [index(count) for count in counts]
+    except TypeError:
+        found = []
+    if not found or min(found) < 0 or max(found) > patches:
         raise ValueError(
-            f"counts must lie between 0 and {patches}, the number of patches; "
-            f"got {list(counts)}"
+            f"counts must be whole and lie between 0 and {patches}, the "
+            f"number of patches; got {found or counts}"
         )
+    return found

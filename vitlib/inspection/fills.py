@@ -1,13 +1,13 @@
 """Chapter 16: what stands in the place of a patch that is taken away."""
 
-from math import ceil
+from math import ceil, isfinite
 
 import torch
 from einops import rearrange, reduce, repeat
 from torch import Tensor
 from torch.nn import functional
 
-from vitlib._checks import check_images, check_positive
+from vitlib._checks import check_deviation, check_images, check_positive
 from vitlib._shapes import check_shape
 
 
@@ -41,9 +41,10 @@ def make_fills(
     """
     check_images(images)
     check_positive(patch_size=patch_size)
-    if not len(mean) == len(std) == images.shape[1] or not min(std) > 0:
+    C, finite = images.shape[1], all(map(isfinite, (*mean, *std)))
+    if not (finite and len(mean) == len(std) == C and min(std) > 0):
         raise ValueError(
-            f"mean and std must hold {images.shape[1]} values, std above 0; "
+            f"mean and std must hold {C} finite values, std above 0; "
             f"got mean={mean}, std={std}"
         )
     if len(images) < 2:
@@ -69,8 +70,10 @@ def make_fills(
 def blur(images: Tensor, sigma: float) -> Tensor:
     """Blur images (B, C, H, W) by a Gaussian of so many pixels."""
     check_images(images)
-    if not 0 < sigma < float("inf"):
+    check_deviation(sigma=sigma)
+    if not sigma:
         raise ValueError(f"sigma must be positive; got {sigma}")
+    sigma = max(sigma, 0.01)  # which blurs nothing, and has a square
     radius = min(ceil(3 * sigma), images.shape[-1] - 1, images.shape[-2] - 1)
     x = torch.arange(-radius, radius + 1).to(images)
     bell = (-(x**2) / (2 * sigma**2)).exp()
@@ -114,13 +117,31 @@ def replace_patches(
     ph = images.shape[2] // mask.shape[1]
     pw = images.shape[3] // mask.shape[2]
     pixels = repeat(mask, "b gh gw -> b 1 (gh ph) (gw pw)", ph=ph, pw=pw)
-    fill = torch.as_tensor(fill, dtype=images.dtype, device=images.device)
-    wide = (1,) * (4 - fill.ndim) + fill.shape  # as PyTorch aligns them
+    return torch.where(pixels, fill_for(images, fill), images)
+
+
+def fill_for(images: Tensor, fill: float | Tensor) -> Tensor:
+    """Bring a fill to the dtype and device of images (B, C, H, W).
+
+    Raises:
+        ValueError: if it does not broadcast to them, or they cannot hold it.
+    """
+    device = images.device
+    try:
+        found = torch.as_tensor(fill, dtype=images.dtype, device=device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"fill must be a number or a tensor; got {fill!r}"
+        ) from error
+    wide = (1,) * (4 - found.ndim) + found.shape  # as PyTorch aligns them
     if len(wide) > 4 or any(
         n not in (1, size) for n, size in zip(wide, images.shape, strict=True)
     ):
         raise ValueError(
             f"fill must broadcast to images of shape {tuple(images.shape)}; "
-            f"got {tuple(fill.shape)}"
+            f"got {tuple(found.shape)}"
         )
-    return torch.where(pixels, fill, images)
+    whole = not images.is_floating_point()
+    if whole and (found != torch.as_tensor(fill, device=device)).any():
+        raise ValueError(f"images of {images.dtype} cannot hold fill={fill}")
+    return found

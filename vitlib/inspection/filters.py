@@ -46,11 +46,13 @@ def principal_components(rows: Tensor, in_chans: int) -> Components:
     """
     size = _patch_size(rows, in_chans)
     check_finite(rows, "filters")
-    centred = rows.double() - rows.double().mean(dim=0)
+    rows = rows.double()
+    rows = rows / rows.abs().max().clamp(min=1e-300)  # their squares fit
+    centred = rows - rows.mean(dim=0)
     _, values, basis = torch.linalg.svd(centred, full_matrices=False)
     keep = min(len(rows) - 1, rows.shape[1])
     variance, basis = values[:keep].square(), basis[:keep]  # (K, C*P*P)
-    if variance.sum() <= 1e-24 * rows.double().square().sum():
+    if variance.sum() <= 1e-24 * rows.square().sum():
         raise ValueError("the filters are all alike: nothing varies")
     peak = basis.gather(1, basis.abs().argmax(dim=1, keepdim=True))
     basis = basis * peak.sign()

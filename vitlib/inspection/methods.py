@@ -4,6 +4,7 @@ import torch
 from einops import reduce
 from torch import Tensor
 
+from vitlib._checks import check_images
 from vitlib.config import ViTConfig
 from vitlib.inspection.flow import flow
 from vitlib.inspection.relevance import (
@@ -120,6 +121,8 @@ def model_free_maps(images: Tensor, config: ViTConfig) -> dict[str, Tensor]:
         Name -> (B, gh, gw).
     """
     gh, gw = config.grid_size
+    size = gh * config.patch_size, gw * config.patch_size
+    check_images(images, config.in_chans, size)
     rows = torch.linspace(-1, 1, gh)[:, None]
     columns = torch.linspace(-1, 1, gw)[None]
     centre = -(rows.square() + columns.square()).to(images)

@@ -4,7 +4,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from vitlib._checks import check_finite
+from vitlib._checks import check_finite, check_images
 from vitlib._shapes import check_shape
 from vitlib.inspection.fills import replace_patches
 from vitlib.inspection.targets import Target, scores
@@ -38,6 +38,10 @@ def patch_order(maps: Tensor, seed: int = 0) -> Tensor:
 
 def random_order(batch: int, patches: int, seed: int = 0) -> Tensor:
     """Draw one random order (B, N) an image: what any map has to beat."""
+    if min(batch, patches) < 0:
+        raise ValueError(
+            f"batch and patches must be 0 or more; got {batch} and {patches}"
+        )
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(batch, patches, generator=generator).argsort(dim=1)
 
@@ -56,7 +60,11 @@ def greedy_order(
 
     Returns:
         (B, N), as patch_order does.
+
+    Raises:
+        ValueError: if a score is NaN or infinite.
     """
+    check_images(images)
     B, (gh, gw) = len(images), model.config.grid_size
     N = gh * gw
     gone = torch.zeros(B, N, dtype=torch.bool, device=images.device)
@@ -71,7 +79,9 @@ def greedy_order(
             mask = rearrange(mask, "b (gh gw) -> b gh gw", gh=gh)
             without = replace_patches(images, fill, mask)
             tried.append(scores(model, without, target))
-        best = left[rows, torch.stack(tried, dim=1).argmin(dim=1)]
+        found = torch.stack(tried, dim=1)
+        check_finite(found, "scores")
+        best = left[rows, found.argmin(dim=1)]
         gone[rows, best] = True
         order.append(best)
     return torch.stack(order, dim=1)

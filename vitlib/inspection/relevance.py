@@ -8,11 +8,11 @@ import torch
 from einops import rearrange, reduce
 from torch import Tensor
 
-from vitlib._checks import check_positive
-from vitlib._shapes import check_shape
+from vitlib._checks import check_images, check_positive
+from vitlib._shapes import check_floating, check_shape
 from vitlib.config import ViTConfig
-from vitlib.inspection.fills import replace_patches
-from vitlib.inspection.targets import Target, eval_mode, score_of, scores
+from vitlib.inspection.fills import fill_for, replace_patches
+from vitlib.inspection.targets import Target, gradients, scores
 from vitlib.model import VisionTransformer
 
 
@@ -32,6 +32,7 @@ def class_map(matrix: Tensor, config: ViTConfig) -> Tensor:
     T, prefix = config.num_tokens, int(config.class_token)
     token = config.global_pool == "token"
     check_shape("matrix", matrix, "B S T", T=T, **({} if token else {"S": T}))
+    check_floating(matrix=matrix)
     rows = matrix[:, :1] if token else matrix[:, prefix:]
     check_positive(rows=rows.shape[1])
     row = reduce(rows, "b i j -> b j", "mean")
@@ -127,7 +128,9 @@ def integrated_gradients(
         (B, gh, gw), signed.
     """
     check_positive(steps=steps)
-    away = images - fill
+    check_images(images)
+    images = images.detach()
+    away = images - fill_for(images, fill).detach()
     places = [(i + 0.5) / steps for i in range(steps)] if steps > 1 else [1]
     grads = sum(
         _gradient(model, images - (1 - place) * away, target)
@@ -171,12 +174,7 @@ def _weighted(
     model: VisionTransformer, images: Tensor, target: Target
 ) -> list[Tensor]:
     """Each layer's mean over heads of (A * dscore/dA)+, (B, T, T)."""
-    with eval_mode(model, images), torch.enable_grad():
-        leaf = images.detach().requires_grad_()  # for frozen models
-        outputs, weights = model(leaf, need_weights=True)
-        total = score_of(model, outputs, target).sum()
-        grads = torch.autograd.grad(total, weights)
-    pairs = zip(weights, grads, strict=True)
+    pairs = zip(*gradients(model, images, target, True), strict=True)
     return [
         reduce((a * grad).clamp(min=0).detach(), "b h i j -> b i j", "mean")
         for a, grad in pairs
@@ -187,10 +185,7 @@ def _gradient(
     model: VisionTransformer, images: Tensor, target: Target
 ) -> Tensor:
     """The gradient of each image's score by its pixels, (B, C, H, W)."""
-    with eval_mode(model, images), torch.enable_grad():
-        leaf = images.detach().requires_grad_()
-        total = score_of(model, model(leaf), target).sum()
-        return torch.autograd.grad(total, leaf)[0]
+    return gradients(model, images, target)[1][0]
 
 
 def _per_patch(values: Tensor, config: ViTConfig, how: str) -> Tensor:

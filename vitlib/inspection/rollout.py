@@ -12,7 +12,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
 
-from vitlib._checks import check_choice, pair
+from vitlib._checks import check_choice, check_tensor, check_type, pair
 from vitlib.inspection._weights import check_weights
 
 FUSIONS = {"mean": torch.add, "max": torch.maximum, "min": torch.minimum}
@@ -78,6 +78,7 @@ class Rollout:
     ) -> None:
         if type(skip) is not int or skip < 0:
             raise ValueError(f"skip must be 0 or more; got {skip!r}")
+        check_type("residual", residual, float)
         self.how, self.skip = (residual, fuse), skip
         self.layers, self.result = 0, None
 
@@ -153,6 +154,7 @@ def upsample(
     """
     check_choice("mode", mode, UPSAMPLING)
     size = pair(size, "size")
+    check_tensor(maps=maps)
     if maps.ndim != 3 or not maps.is_floating_point() or not maps.numel():
         raise ValueError(
             "maps must be (B, gh, gw), floating point; got shape "

@@ -11,7 +11,7 @@ import torch
 from einops import rearrange, reduce
 from torch import Tensor
 
-from vitlib._checks import check_finite
+from vitlib._checks import check_finite, check_tensor
 from vitlib.model import VisionTransformer
 
 
@@ -68,6 +68,7 @@ def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
     Raises:
         ValueError: if a value is NaN or infinite, or the shapes differ.
     """
+    check_tensor(first=first, second=second)
     if first.shape != second.shape or first.ndim != 3:
         raise ValueError(
             "maps must both be (B, gh, gw); got shapes "

@@ -7,7 +7,7 @@ and Appendix D.4.
 from einops import rearrange
 from torch import Tensor
 
-from vitlib._checks import check_finite, check_positive, pair
+from vitlib._checks import check_finite, check_positive, check_tensor, pair
 from vitlib._shapes import check_floating
 from vitlib.inspection.distance import grid_gaps
 from vitlib.model import VisionTransformer
@@ -81,6 +81,7 @@ def offsets(tiles: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: if tiles are not (gh, gw, gh, gw).
     """
+    check_tensor(tiles=tiles)
     shape = tuple(tiles.shape)
     if len(shape) != 4 or shape[:2] != shape[2:]:
         raise ValueError(f"tiles must be (gh, gw, gh, gw); got shape {shape}")
@@ -91,20 +92,27 @@ def offsets(tiles: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def check_table(table: Tensor, grid_size: tuple[int, int]) -> Tensor:
-    """Refuse what is not a finite table of the grid; return it in float64.
+    """Refuse what is not a finite table of the grid.
+
+    Returns:
+        (N, D) in float64, the largest magnitude scaled to 1, so that
+        squares fit: nothing here depends on the scale.
 
     Raises:
         ValueError: gives the shape and the grid.
     """
     rows, columns = pair(grid_size, "grid_size")
-    if table.ndim != 2 or len(table) != rows * columns:
+    check_tensor(positions=table)
+    fits = table.ndim == 2 and len(table) == rows * columns
+    if not fits or not table.numel():
         raise ValueError(
             f"a grid of {rows}x{columns} has {rows * columns} positions, "
             "(N, D), the class token's left out; got shape "
             f"{tuple(table.shape)}"
         )
     check_finite(table, "positions")
-    return table.double()
+    table = table.double()
+    return table / table.abs().max().clamp(min=1e-300)
 
 
 def centred_grid(table: Tensor, grid_size: tuple[int, int]) -> Tensor:

@@ -130,6 +130,7 @@ def distance_r2(tiles: Tensor) -> float:
     other = down + across > 0
     y = rearrange(tiles, "r c gh gw -> (r c) (gh gw)")[other]
     check_positive(pairs=len(y))
+    y = y / y.abs().max().clamp(min=torch.finfo(y.dtype).tiny)
     if (y - y.mean()).abs().max() <= 1e-12 * y.abs().max():
         raise ValueError(
             f"all {len(y)} pairs are equally alike: nothing is to be explained"

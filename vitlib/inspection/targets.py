@@ -1,6 +1,6 @@
 """Chapter 16: the one number whose cause a map is to show."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -8,7 +8,7 @@ from einops import rearrange, repeat
 from torch import Tensor
 from torch.nn import functional
 
-from vitlib._checks import check_images
+from vitlib._checks import check_images, check_tensor
 from vitlib._modes import in_eval_mode
 from vitlib.model import VisionTransformer
 
@@ -27,7 +27,9 @@ def cosine_to(features: Tensor) -> Target:
     images it says how much of them is left. It is largest at those images,
     so its gradient is 0 there: for maps by gradients take projection_on.
     """
-    return lambda outputs: functional.cosine_similarity(outputs, features)
+    return lambda outputs: functional.cosine_similarity(
+        outputs, _fitting(features, outputs)
+    )
 
 
 def projection_on(directions: Tensor) -> Target:
@@ -36,8 +38,12 @@ def projection_on(directions: Tensor) -> Target:
     Chapter 16. For models without a head: with the features of the intact
     images less those of blank ones, it says what sets an image apart.
     """
-    unit = functional.normalize(directions, dim=1)
-    return lambda outputs: (outputs * unit).sum(dim=1)
+
+    def reach(outputs: Tensor) -> Tensor:
+        unit = functional.normalize(_fitting(directions, outputs), dim=1)
+        return (outputs * unit).sum(dim=1)
+
+    return reach
 
 
 def scores(model: VisionTransformer, images: Tensor, target: Target) -> Tensor:
@@ -87,6 +93,7 @@ def score_of(
             )
         return _pick(outputs, target)
     score = target(outputs)
+    check_tensor(**{"what the target gives": score})
     if score.shape != outputs.shape[:1]:
         raise ValueError(
             f"the target must give {len(outputs)} scores, one an image; got "
@@ -95,10 +102,62 @@ def score_of(
     return score
 
 
+def gradients(
+    model: VisionTransformer,
+    images: Tensor,
+    target: Target,
+    of_weights: bool = False,
+) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """Differentiate the scores by the pixels, or by each layer's weights.
+
+    Works under torch.no_grad and torch.inference_mode, too.
+
+    Returns:
+        [images] or the weights (B, h, T, T), and the gradient by each.
+
+    Raises:
+        ValueError: if the target has no gradient.
+    """
+    with (
+        eval_mode(model, images),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
+        # a leaf that asks for its gradient, also in frozen models
+        leaf = images.detach().clone().requires_grad_()
+        if of_weights:
+            outputs, places = model(leaf, need_weights=True)
+        else:
+            outputs, places = model(leaf), [leaf]
+        total = score_of(model, outputs, target).sum()
+        if not total.requires_grad:
+            raise ValueError(
+                "the target has no gradient: it must be differentiable in "
+                "the model's outputs"
+            )
+        return places, torch.autograd.grad(total, places)
+
+
+def _fitting(vectors: Tensor, outputs: Tensor) -> Tensor:
+    """Refuse vectors that do not fit the outputs (B, D); copy them."""
+    B, D = outputs.shape
+    check_tensor(vectors=vectors)
+    if vectors.shape not in ((B, D), (1, D)):
+        raise ValueError(
+            f"the target's vectors must be ({B}, {D}), as the outputs; got "
+            f"shape {tuple(vectors.shape)}"
+        )
+    # a copy: with what inference mode made, there could be no gradient
+    return vectors.to(outputs.device, copy=True)
+
+
 def _pick(outputs: Tensor, classes: int | Tensor) -> Tensor:
     """Take the column of each image's class from (B, K)."""
     B, K = outputs.shape
-    index = torch.as_tensor(classes, device=outputs.device)
+    try:  # a copy, as in _fitting
+        index = torch.as_tensor(classes, device=outputs.device).clone()
+    except (TypeError, ValueError, RuntimeError):
+        index = torch.empty(0)
     if index.ndim == 0:
         index = repeat(index, "-> b", b=B)
     whole = index.dtype == torch.int64

@@ -1,6 +1,6 @@
 """The book's look, and what both kinds of figures need."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +28,16 @@ def to_numpy(values: Values) -> np.ndarray:
     """Bring a tensor, of any device and float type, to numpy."""
     if isinstance(values, Tensor):
         values = values.detach().cpu()
-        values = values.float() if values.is_floating_point() else values
+        small = values.is_floating_point() and values.element_size() < 4
+        values = values.float() if small else values  # numpy lacks bfloat16
     return np.asarray(values)
+
+
+def check_some(**groups: Sized) -> None:
+    """Refuse to draw nothing: ValueError names the first empty one."""
+    for name, group in groups.items():
+        if not len(group):
+            raise ValueError(f"{name} must hold at least one; got none")
 
 
 def panels(

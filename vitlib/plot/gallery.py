@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from vitlib.plot._style import WIDTH, Values, bare, to_numpy
+from vitlib.plot._style import WIDTH, Values, bare, check_some, to_numpy
 from vitlib.plot.pictures import _shared_scale, _show
 
 
@@ -29,6 +29,7 @@ def gallery(
     Returns:
         The figure.
     """
+    check_some(pictures=pictures, rows=rows)
     maps = [[to_numpy(one) for one in row] for row in rows.values()]
     flat = [one for row in maps for one in row]
     low, high = _shared_scale(flat, vmin, vmax)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from vitlib.plot._style import Values, bare, panels, to_numpy
+from vitlib.plot._style import Values, bare, check_some, panels, to_numpy
 from vitlib.plot.pictures import heatmaps
 
 
@@ -36,6 +36,7 @@ def filters(
     Returns:
         The figure.
     """
+    check_some(groups=groups)
     mosaics = [
         _mosaic(np.moveaxis(to_numpy(group), 1, -1), ncols, 1.0)
         for group in groups.values()

@@ -7,13 +7,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from vitlib.plot._style import Values, bare, panels, to_numpy
+from vitlib._checks import check_patches
+from vitlib.plot._style import Values, bare, check_some, panels, to_numpy
 
 
 def _picture(image: Values) -> np.ndarray:
     """Bring an image (C, H, W), uint8 or 0-1, to what imshow takes."""
     array = np.moveaxis(to_numpy(image), 0, -1)  # (H, W, C)
     if array.dtype != np.uint8:
+        if array.dtype.kind in "iu":
+            raise ValueError(
+                f"images must be uint8, or floats 0 to 1; got {array.dtype}"
+            )
         array = array.clip(0, 1)
     return array[..., 0] if array.shape[-1] == 1 else array
 
@@ -21,11 +26,13 @@ def _picture(image: Values) -> np.ndarray:
 def _show(ax: Axes, image: Values, label: str = "") -> None:
     """Draw one image (C, H, W) without axes, its label below."""
     array = _picture(image)
-    grey = {"cmap": "gray", "vmin": 0, "vmax": 255}
-    if array.dtype != np.uint8:
-        grey["vmax"] = 1
-    ax.imshow(array, **(grey if array.ndim == 2 else {}))
+    ax.imshow(array, cmap="gray", vmin=0, vmax=_white(array))
     bare(ax, label)
+
+
+def _white(array: np.ndarray) -> float:
+    """The value of white, by the dtype."""
+    return 255 if array.dtype == np.uint8 else 1.0
 
 
 def _shared_scale(
@@ -53,6 +60,7 @@ def images(
     Returns:
         The figure.
     """
+    check_some(batch=batch)
     height, width = to_numpy(batch[0]).shape[1:]
     fig, axes = panels(len(batch), ncols, height / width)
     for index, (ax, image) in enumerate(zip(axes, batch, strict=True)):
@@ -73,15 +81,12 @@ def patches(image: Values, patch_size: int, gap: int | None = None) -> Figure:
     """
     array = _picture(image)
     height, width = array.shape[:2]
+    check_patches(height, width, patch_size)
     gap = max(1, patch_size // 4) if gap is None else gap
-    white = 255 if array.dtype == np.uint8 else 1.0
     rows, columns = height // patch_size, width // patch_size
     step = patch_size + gap
-    apart = np.full(
-        (rows * step - gap, columns * step - gap, *array.shape[2:]),
-        white,
-        array.dtype,
-    )
+    shape = rows * step - gap, columns * step - gap, *array.shape[2:]
+    apart = np.full(shape, _white(array), array.dtype)
     for row in range(rows):
         for column in range(columns):
             y, x = row * patch_size, column * patch_size
@@ -90,7 +95,7 @@ def patches(image: Values, patch_size: int, gap: int | None = None) -> Figure:
                 column * step : column * step + patch_size,
             ] = array[y : y + patch_size, x : x + patch_size]
     fig, (left, right) = panels(2, 2, height / width)
-    grey = {"cmap": "gray"} if array.ndim == 2 else {}
+    grey = {"cmap": "gray", "vmin": 0, "vmax": _white(array)}
     left.imshow(array, **grey)
     bare(left, f"{height}x{width} pixels")
     for x in range(patch_size, width, patch_size):
@@ -131,6 +136,7 @@ def heatmaps(
         The figure.
     """
     arrays = [to_numpy(matrix) for matrix in maps]
+    check_some(maps=arrays)
     rows, columns = arrays[0].shape
     single = len(arrays) == 1
     fig, axes = panels(len(arrays), ncols, 0.7 if single else rows / columns)
@@ -172,6 +178,7 @@ def overlay(
         The figure.
     """
     grids = [to_numpy(grid) for grid in maps]
+    check_some(maps=grids)
     picture = _picture(image)
     grey = picture if picture.ndim == 2 else picture.mean(axis=-1)
     height, width = grey.shape

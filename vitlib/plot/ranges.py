@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from vitlib.plot._style import WIDTH
+from vitlib.plot._style import WIDTH, check_some
 from vitlib.plot.charts import MARKERS
 
 
@@ -26,6 +26,7 @@ def intervals(
     Returns:
         The figure.
     """
+    check_some(series=series)
     names = list(next(iter(series.values())))
     height = 0.7 + len(names) * (0.16 + 0.1 * len(series))
     fig, ax = plt.subplots(figsize=(WIDTH, height))

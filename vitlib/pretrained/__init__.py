@@ -52,23 +52,25 @@ def load(
     """
     if mode is not None:
         check_choice("mode", mode, RESIZE_MODES)
-    notes = {"name": str(name_or_path), "source": str(name_or_path)}
-    notes |= {"licence": None, "mean": None, "std": None}
+    ours = {"name": str(name_or_path), "source": str(name_or_path)}
     if name_or_path in REGISTRY:
         path, entry = fetch(name_or_path)
-        notes |= entry.notes
+        ours |= entry.notes
+        if not entry.repo:
+            del ours["source"]  # focus.prepare has put it into the file
         num_heads = entry.config.num_heads
     else:
         path = Path(name_or_path)
         if name_or_path == "book":
-            path, notes["licence"] = BOOK_WEIGHTS, "MIT, as the book"
+            path, ours["licence"] = BOOK_WEIGHTS, "MIT, as the book"
         if not path.is_file():
             raise FileNotFoundError(
                 f"{name_or_path} is neither a file nor a known name: book, "
                 f"{', '.join(REGISTRY)}"
             )
     model, more = load_file(path, num_classes, num_heads)
-    notes |= more
+    # what the file says of itself does not replace what is known of it
+    notes = {"licence": None, "mean": None, "std": None} | more | ours
     old = model.config.img_size
     if img_size not in (None, old):
         mode = mode or resize_mode(name_or_path)
@@ -90,16 +92,18 @@ def load_file(
         if layout == "vitlib":
             own = {key: json.loads(text) for key, text in metadata.items()}
             config = config_from_json(own.pop("config"))
-            notes |= own
+            notes = own | notes
         else:
             config, lines = infer_config(state, heads or num_heads)
             log += lines
         config, lines = fit_head(state, config, num_classes)
         log += lines
-        if config.num_classes != len(notes.get("classes", ())):
+        if config.num_classes != len(notes.get("classes") or ()):
             notes.pop("classes", None)  # of the head that went
         return build(state, config, names), notes
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+    except (
+        KeyError, OverflowError, RuntimeError, TypeError, ValueError
+    ) as error:  # fmt: skip
         lacks = "it lacks " if isinstance(error, KeyError) else ""
         raise ValueError(f"{path} was refused: {lacks}{error}") from error
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from vitlib.config import VARIANTS, ViTConfig
 from vitlib.counts import parameter_counts
 from vitlib.model import VisionTransformer
+from vitlib.weights import check_depth
 
 MAX_PATCHES = 1 << 20  # 1024 x 1024: no position table is larger
 
@@ -165,7 +166,8 @@ def build(
             f"a model of its shapes has {wanted:,} parameters and "
             f"{config.num_patches:,} patches; the file has {there:,} numbers"
         )
-    model = VisionTransformer(config)
+    check_depth(config, len(state))
+    model = VisionTransformer(config).float()
     own = model.state_dict()
     proj = state.get("patch_embed.proj.weight")
     if proj is not None:
