@@ -464,6 +464,7 @@ def test_a_loss_that_is_not_finite_is_1(run):
         (torch.cuda.OutOfMemoryError("CUDA out of memory"), 1),
         (OSError(28, "No space left on device"), 1),
         (RuntimeError("Read error: Connection reset by peer"), 1),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 1),
         (KeyboardInterrupt(), 130),
         (KeyboardInterrupt(signal.SIGTERM), 143),
     ],
@@ -547,6 +548,29 @@ def test_warnings_and_signals_are_as_before(run):
     after = [signal.getsignal(k) for k in (signal.SIGINT, signal.SIGTERM)]
     assert after == before
     assert warnings.showwarning is show
+
+
+def test_closed_streams_are_put_up_with(run, monkeypatch):
+    """As after `2>&-`: Python then has no sys.stderr."""
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert main(["evaluate", "nothing.safetensors"]) == 2
+
+
+def test_a_name_that_is_no_text_is_spelt(run):
+    code, _, err = run("evaluate", "caf\udce9.safetensors")
+    assert code == 2
+    assert "caf\\udce9" in err
+
+
+def test_a_result_that_cannot_be_written_is_1(run, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(COMMANDS, "evaluate", lambda _: {"accuracy": 1})
+    monkeypatch.setattr("builtins.print", full)
+    monkeypatch.setattr("vitlib.__main__.say", lambda _: None)
+    assert main(["evaluate", "book", "--json"]) == 1
 
 
 # --- real processes --------------------------------------------------------

@@ -774,13 +774,46 @@ def test_the_second_address_helps(fashion, server, monkeypatch):
     assert len(data.load_fashion_mnist(download=True)[0]) == 20
 
 
+@pytest.mark.parametrize(
+    ("limit", "value", "message"),
+    [("MOST_BYTES", 50, "over 50 bytes"), ("MOST_SECONDS", -1, "over -1 sec")],
+)
+def test_a_server_that_never_ends_is_left(
+    limit, value, message, fashion, server, monkeypatch, tmp_path
+):
+    server.files = fashion
+    monkeypatch.setattr(_download, limit, value)
+    with pytest.raises(ConnectionError, match=f"TooMuch: {message}"):
+        data.load_fashion_mnist(download=True, mirror=server.url)
+    assert left(tmp_path / "cache") == ["fashion-mnist"]
+
+
+def test_the_limit_lies_above_the_largest_file():
+    assert _download.MOST_BYTES > 170_052_171  # CIFAR-10's archive
+
+
+def test_an_answer_without_sense_is_tried_again(fashion, server, monkeypatch):
+    server.files, asked = fashion, []
+    fetch = pooch.HTTPDownloader.__call__
+
+    def confused(self, url, *args):
+        asked.append(url)
+        if len(asked) == 1:
+            int("abc")  # as a length that is no number
+        fetch(self, url, *args)
+
+    monkeypatch.setattr(pooch.HTTPDownloader, "__call__", confused)
+    data.load_fashion_mnist(download=True, mirror=server.url)
+    assert asked[0] == asked[1]
+
+
 def test_interrupt_leaves_nothing(fashion, server, monkeypatch, tmp_path):
     server.files = fashion
     fetch = pooch.HTTPDownloader.__call__
 
-    def stopped(self, url, path, *args):
-        fetch(self, url, path, *args)
-        os.truncate(path, 100)
+    def stopped(self, url, file, *args):
+        fetch(self, url, file, *args)
+        file.file.truncate(100)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

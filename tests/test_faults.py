@@ -114,6 +114,49 @@ def test_a_log_sweeps_what_a_killed_run_left(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["log.jsonl"]
 
 
+def aged(path, days=2):
+    then = time.time() - 86_400 * days
+    os.utime(path, (then, then))
+    return path
+
+
+def test_drafts_of_writers_killed_long_ago_go(tmp_path):
+    old, new = (tmp_path / f"model.{n}.part" for n in ("old", "new"))
+    other = tmp_path / "other.old.part"
+    for path in (old, new, other):
+        path.write_text("half")
+    for path in (aged(old), aged(other)):
+        assert path.exists()
+    weights(tmp_path / "model")
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "model", "model.new.part", "other.old.part"
+    }  # fmt: skip
+    (tmp_path / ".partial-old").mkdir()
+    aged(tmp_path / ".partial-old")
+    report(tmp_path / "report")
+    assert not (tmp_path / ".partial-old").exists()
+
+
+@pytest.mark.parametrize("way", ["plain", "link"])
+def test_an_empty_folder_is_filled_and_stays(way, tmp_path):
+    """It may be a mount, or the one that the user is in."""
+    folder = tmp_path / "there"
+    folder.mkdir()
+    asked, before = folder, folder.stat().st_ino
+    if way == "link":
+        asked = tmp_path / "link"
+        asked.symlink_to(folder)
+    with _whole.whole_folder(asked) as draft:
+        (draft / "one").write_text("1")
+        assert not (folder / "one").exists()
+    assert [p.name for p in folder.iterdir()] == ["one"]
+    assert folder.stat().st_ino == before
+    kept = pytest.raises(OSError, match="nothing of it was kept")
+    with kept, _whole.whole_folder(folder) as draft:  # no longer empty
+        (draft / "two").write_text("2")
+    assert [p.name for p in folder.iterdir()] == ["one"]
+
+
 def test_first_seen_commits_survive_a_failure(tmp_path, monkeypatch):
     monkeypatch.setenv("VITLIB_CACHE", str(tmp_path))
     hub._remember("who/vit", "a")

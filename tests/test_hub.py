@@ -337,6 +337,27 @@ def test_an_altered_file_is_refused_and_removed(entry, server):
     assert hub.fetch("a-vit")[0].read_bytes() == server.content
 
 
+def test_an_altered_file_of_unknown_hash_is_refused(entry, server):
+    """Its name in the cache is the hash that the hub announced."""
+    entry(sha256="")
+    server.fault = "altered"
+    with pytest.raises(ValueError, match=r"had SHA-256 .*it was removed"):
+        hub.fetch("a-vit")
+    server.fault = None
+    assert hub.fetch("a-vit")[0].read_bytes() == server.content
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "null", "5", '"x"', "[" * 9999, '{"who/vit": 5}', "{"]
+)
+def test_damaged_notes_of_commits_are_as_none(text, entry, tmp_path):
+    entry(revision="", sha256="")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "revisions.json").write_text(text)
+    assert hub.fetch("a-vit")[0].parent.name == COMMIT
+    assert hub._first_seen() == {"who/vit": COMMIT}
+
+
 def test_a_file_that_was_altered_in_the_cache_is_seen(entry):
     entry()
     path, _ = hub.fetch("a-vit")

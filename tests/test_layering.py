@@ -14,7 +14,7 @@ RANKS = {
     "_checks": 0,
     "_claim": 0,
     "_dataset": 0,
-    "_download": 0,
+    "_download": 1,
     "_folder": 1,
     "_formats": 0,
     "_modes": 0,

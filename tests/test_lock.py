@@ -113,6 +113,15 @@ def test_both_builds_of_torch_are_listed():
     assert not any(lock.PYTORCH.match(f"{name}=") for name in plain)
 
 
+def test_asked_for_help_it_writes_nothing(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["lock.py", "--help"])
+    monkeypatch.setattr(lock, "compiled", lambda: pytest.fail("resolved"))
+    with pytest.raises(SystemExit) as left:
+        lock.main()
+    assert left.value.code == 0
+    assert "lock files" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", [FILES[1], CPU])
 def test_each_build_comes_with_all_the_rest(name):
     lines = (ROOT / name).read_text("utf-8").splitlines()

@@ -220,6 +220,15 @@ def test_a_cut_last_line_is_left_out(tmp_path):
     assert read_log(file) == log[:-1]
 
 
+def test_a_line_whose_seconds_are_no_number_is_damaged(tmp_path):
+    line = {"event": "epoch", "step": 1, "seconds": "x"}
+    path = tmp_path / "log.jsonl"
+    path.write_text(2 * (json.dumps(line) + "\n"))
+    told = "line 1 is damaged: .*; mend it, or delete the file: the check"
+    with pytest.raises(ValueError, match=told):
+        read_log(path)
+
+
 def test_another_damaged_line_is_named(tmp_path):
     _, log = tiny.train(tmp_path, tiny.PLAIN)
     file = tmp_path / "log.jsonl"

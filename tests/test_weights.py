@@ -1,6 +1,7 @@
 """vitlib.weights and vitlib.results: what a file holds, and what not."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -115,6 +116,40 @@ def test_a_damaged_file_is_named(how, tmp_path):
     damage(path, how)
     with pytest.raises(ValueError, match=r"model\.safetensors holds no mod"):
         load_model(path)
+
+
+def test_others_may_read_what_the_umask_lets_them(tmp_path):
+    before = os.umask(0o022)
+    try:
+        save_model(tiny(), tmp_path / "model")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "model").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(
+    ("notes", "message"),
+    [
+        ({"classes": 5}, "its classes must be names; got 5"),
+        ({"classes": {"0": 0}}, "its classes must be names"),
+        ({"classes": [1, 1, 1]}, "its classes must be names"),
+        ({"mean": "x"}, "its mean must be 1 numbers; got 'x'"),
+        ({"mean": [[1]]}, "its mean must be 1 numbers"),
+        ({"mean": [10**400]}, "its mean must be 1 numbers"),
+        ({"std": {"a": 1}}, "its std must be 1 numbers"),
+        ({"std": [1.0, 1.0]}, "its std must be 1 numbers"),
+    ],
+)
+def test_notes_that_do_not_fit_are_refused(notes, message, tmp_path):
+    save_model(tiny(), tmp_path / "model", **notes)
+    with pytest.raises(ValueError, match=f"holds no model.*{message}"):
+        load_model(tmp_path / "model")
+
+
+def test_notes_that_say_nothing_are_dropped(tmp_path):
+    save_model(tiny(), tmp_path / "model", classes=None, mean=None, std=[0.5])
+    notes = load_model(tmp_path / "model")[1]
+    assert notes.keys() & {"classes", "mean", "std"} == {"std"}
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -13,6 +13,7 @@ adds PyTorch's small CPU build, for Linux and the book's own Python.
 
 from __future__ import annotations
 
+import argparse
 import re
 import subprocess
 import sys
@@ -43,6 +44,7 @@ def blocks(text: str) -> list[str]:
 
 def main() -> None:
     """Resolve, part what is PyTorch's, and write the files."""
+    argparse.ArgumentParser(description=__doc__.split("\n")[0]).parse_args()
     include = f"{HEAD}-r requirements.lock\n"
     pin, sha256 = CPU_BUILD
     files = {"": HEAD, "-index": include}

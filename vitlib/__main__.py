@@ -17,6 +17,7 @@ from vitlib import __version__
 from vitlib._cli import parse
 from vitlib._commands import download, evaluate, train
 from vitlib._inspect import inspect
+from vitlib._rescue import ran_out
 from vitlib.checkpoint import DamagedError
 
 COMMANDS = {
@@ -48,6 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         The exit code; the help of the command lists them.
     """
+    mend_streams()
     args = parse(argv, __version__)
     first = os.environ.get("RANK", "0") == "0"
     with stoppable(), aside(args.json), open(os.devnull, "w") as nowhere:
@@ -60,6 +62,9 @@ def main(argv: list[str] | None = None) -> int:
         except ValueError as error:
             return complain(error, 2)
         except RuntimeError as error:
+            if ran_out(error):
+                cause = str(error).splitlines()[0][:200]
+                return complain(MemoryError(f"out of memory: {cause}"), 1)
             if not any(sign in str(error) for sign in LOST):
                 raise
             return complain(ConnectionError(f"{GONE} ({error})"[:400]), 1)
@@ -70,8 +75,21 @@ def main(argv: list[str] | None = None) -> int:
                 say(f"stopped by {number.name}; {again}")
             return 128 + number
     if args.json and first:
-        print(json.dumps({"command": args.command, **result}), flush=True)
+        try:
+            print(json.dumps({"command": args.command, **result}), flush=True)
+        except OSError as error:
+            return complain(error, 1)
     return 0
+
+
+def mend_streams() -> None:
+    """Put up with closed streams, and with names that are not text."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # as after `2>&-`
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

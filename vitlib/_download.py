@@ -1,18 +1,16 @@
-"""Downloads that end whole and checked, or leave nothing behind.
+"""Downloads that end whole and checked, or leave nothing behind."""
 
-Rank 0: imports nothing from the package.
-"""
-
-import contextlib
 import errno
 import hashlib
 import os
-import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
+
+from vitlib._whole import sweep
 
 # Takes an archive and a folder to write in, returns the files to keep.
 Unpack = Callable[[Path, Path], list[Path]]
@@ -20,7 +18,8 @@ Unpack = Callable[[Path, Path], list[Path]]
 ATTEMPTS = 3
 WAIT = 2.0  # seconds before the second attempt; doubles after
 TIMEOUT = 30.0  # seconds without a byte before an attempt is given up
-STALE = 86400.0  # seconds after which a killed download's remains may go
+MOST_BYTES = 1 << 28  # of a file; the largest has 170 MB
+MOST_SECONDS = 3600.0  # for a file
 GONE = (401, 403, 404, 410)  # HTTP answers that no second attempt changes
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -67,6 +66,7 @@ def obtain(
     """
     faults = ""
     for folder in folders:
+        sweep(folder, ".partial-*")
         lacking = [name for name in files if not (folder / name).is_file()]
         if not lacking:
             return folder
@@ -109,7 +109,6 @@ def download(
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        sweep(folder)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as at:
             path = Path(at, name)
             _fetch([url + name for url in urls], path, sha256, folder)
@@ -146,10 +145,13 @@ def _fetch(urls: list[str], path: Path, sha256: str, folder: Path) -> None:
             time.sleep(WAIT * 2 ** (attempt - 1))
         for url in list(urls):
             try:
-                get(url, str(path), None)
-            except requests.RequestException as error:
+                with path.open("wb") as file:
+                    get(url, Limited(file), None)
+            # ValueError: an answer or an address that makes no sense
+            except (requests.RequestException, TooMuch, ValueError) as error:
                 faults[url] = f"{type(error).__name__}: {error}"
-                if getattr(error.response, "status_code", None) in GONE:
+                answer = getattr(error, "response", None)
+                if getattr(answer, "status_code", None) in GONE:
                     urls.remove(url)
                 continue
             found = pooch.file_hash(str(path), alg="sha256")
@@ -164,6 +166,26 @@ def _fetch(urls: list[str], path: Path, sha256: str, folder: Path) -> None:
     )
 
 
+class TooMuch(Exception):
+    """A server sends more, or takes longer, than any file of the book."""
+
+
+class Limited:
+    """A file that takes so many bytes, for so long, and no more."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.end = file, time.monotonic() + MOST_SECONDS
+        self.flush = file.flush
+
+    def write(self, data: bytes) -> int:
+        """Write, or raise TooMuch."""
+        if self.file.tell() + len(data) > MOST_BYTES:
+            raise TooMuch(f"over {MOST_BYTES:,} bytes")
+        if time.monotonic() > self.end:
+            raise TooMuch(f"over {MOST_SECONDS:.0f} seconds")
+        return self.file.write(data)
+
+
 def sha256(path: Path) -> str:
     """Digest of a file's content."""
     digest = hashlib.sha256()
@@ -171,15 +193,6 @@ def sha256(path: Path) -> str:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def sweep(folder: Path) -> None:
-    """Remove what downloads left that were killed long ago."""
-    for old in folder.glob(".partial-*"):
-        with contextlib.suppress(OSError):  # another process may be first
-            # a clock that was set back leaves times that are yet to come
-            if abs(time.time() - old.stat().st_mtime) > STALE:
-                shutil.rmtree(old)
 
 
 def watched() -> bool:

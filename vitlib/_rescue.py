@@ -11,6 +11,7 @@ SIGNS = (
     "can't allocate memory",
     "not enough memory",
     "ALLOC_FAILED",
+    "Storage size calculation overflowed",
 )
 
 

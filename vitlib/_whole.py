@@ -5,10 +5,15 @@ Rank 0: imports nothing from the package.
 
 import os
 import secrets
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
+
+STALE = 86400.0  # seconds after which a killed process's draft may go
 
 
 @contextmanager
@@ -21,6 +26,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         OSError: names the file; what was there before is untouched.
     """
+    sweep(path.parent, f"{escape(path.name)}.*.part")
     draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
         yield draft
@@ -48,14 +54,28 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            dir=folder.parent, prefix=".partial-"
-        ) as at:
+        # one that is empty stays: it may be a mount, a link, or "."
+        there = folder.is_dir() and not any(folder.iterdir())
+        place = folder if there else folder.parent
+        sweep(place, ".partial-*")
+        with tempfile.TemporaryDirectory(dir=place, prefix=".partial-") as at:
             draft = Path(at, "whole")
             draft.mkdir()
             yield draft
-            draft.replace(folder)
+            for file in draft.iterdir() if there else ():
+                file.replace(folder / file.name)
+            if not there:
+                draft.replace(folder)
     except OSError as error:
         raise type(error)(
             f"{folder} was not written: {error}; nothing of it was kept"
         ) from error
+
+
+def sweep(folder: Path, pattern: str) -> None:
+    """Remove drafts that were left long ago, by processes since killed."""
+    for old in folder.glob(pattern):
+        with suppress(OSError):  # another process may be first
+            # a clock that was set back leaves times that are yet to come
+            if abs(time.time() - old.stat().st_mtime) > STALE:
+                shutil.rmtree(old) if old.is_dir() else old.unlink()

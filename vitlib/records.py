@@ -30,12 +30,16 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
             record = json.loads(line)
             whole = isinstance(record["event"], str)
             whole = whole and isinstance(record["step"], int)
+            whole = whole and isinstance(record.get("seconds", 0), int | float)
         except (ValueError, TypeError, KeyError, RecursionError):
             whole = False
         if whole:
             records.append(record)
         elif number < len(lines):
-            raise ValueError(f"{path}, line {number} is damaged: {line[:60]}")
+            raise ValueError(
+                f"{path}, line {number} is damaged: {line[:60]}; mend it, or "
+                "delete the file: the checkpoints go on without it"
+            )
     return records
 
 

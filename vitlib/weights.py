@@ -45,8 +45,7 @@ def save_model(
         ValueError: if a weight is NaN or infinite, or would be in dtype; if
             load_model could not read the file.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     check_choice("dtype", str(dtype), DTYPES)
     if "config" in notes:
@@ -59,11 +58,8 @@ def save_model(
     state = {k: v.contiguous() for k, v in state.items()}
     notes["config"] = asdict(model.config)
     metadata = {name: json.dumps(value) for name, value in notes.items()}
-    with whole_file(Path(path)) as draft:
-        try:
-            save_file(state, draft, metadata)
-        except SafetensorError as error:  # what it makes of a full disk
-            raise OSError(str(error)) from error
+    with whole_file(Path(path)) as draft:  # its own save_file hides files
+        draft.write_bytes(save(state, metadata))
 
 
 def check_places(state: dict[str, Tensor], config: ViTConfig) -> None:
@@ -86,6 +82,25 @@ def check_depth(config: ViTConfig, tensors: int) -> None:
             f"depth={config.depth} asks for {LEAST} tensors or more a block; "
             f"the file has {tensors:,} in all"
         )
+
+
+def check_notes(notes: dict[str, Any], config: ViTConfig) -> None:
+    """Refuse classes, mean and std that do not fit the model; drop None."""
+    for name in ("classes", "mean", "std"):
+        if notes.get(name) is None:
+            notes.pop(name, None)
+    for name in notes.keys() & {"mean", "std"}:
+        found = notes[name]
+        number = found if isinstance(found, list) else [None]
+        if len(number) != config.in_chans or not all(
+            type(x) in (int, float) and abs(x) < 1e15 for x in number
+        ):
+            raise ValueError(
+                f"its {name} must be {config.in_chans} numbers; got {found!r}"
+            )
+    found = notes.get("classes", [])
+    if not isinstance(found, list) or not all(type(x) is str for x in found):
+        raise ValueError(f"its classes must be names; got {found!r}")
 
 
 def config_from_json(fields: dict[str, Any]) -> ViTConfig:
@@ -136,6 +151,7 @@ def load_model(
                 f"the file has {there:,} in all"
             )
         check_depth(config, len(state))
+        check_notes(notes, config)
         model = VisionTransformer(config).float()
         model.load_state_dict({k: v.float() for k, v in state.items()})
     except (

