@@ -8,9 +8,11 @@ BROWSER_PY := .venv-browser/bin/python
 CODE := $(wildcard conftest.py vitlib tests tools notebooks experiments \
   book/_ext)
 
-# Two processes with one thread each are the fastest on two cores.
+# Two processes with one thread each are the fastest on two cores. The limit is
+# for cells that hang: on the slowest machine seen one trained for more than
+# five minutes.
 export OMP_NUM_THREADS ?= 1
-NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300
+NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=1200
 
 # Make a virtual environment, unless it is there and its Python works.
 SUPPORTED := import ensurepip, sys, venv; \

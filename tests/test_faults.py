@@ -121,15 +121,22 @@ def aged(path, days=2):
 
 
 def test_drafts_of_writers_killed_long_ago_go(tmp_path):
-    old, new = (tmp_path / f"model.{n}.part" for n in ("old", "new"))
-    other = tmp_path / "other.old.part"
-    for path in (old, new, other):
+    old, new, other, own = (
+        tmp_path / f"{name}.part"
+        for name in (
+            "model.00000000",
+            "model.89abcdef",
+            "m.00000000",
+            "model.v1",
+        )
+    )
+    for path in (old, new, other, own):
         path.write_text("half")
-    for path in (aged(old), aged(other)):
-        assert path.exists()
+    for path in (old, other, own):
+        aged(path)
     weights(tmp_path / "model")
     assert {p.name for p in tmp_path.iterdir()} == {
-        "model", "model.new.part", "other.old.part"
+        "model", new.name, other.name, own.name
     }  # fmt: skip
     (tmp_path / ".partial-old").mkdir()
     aged(tmp_path / ".partial-old")

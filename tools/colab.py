@@ -137,7 +137,7 @@ def run(name: str, folder: Path, env: dict[str, str]) -> Element:
     (alone / Path(name).name).write_text(git("show", f"HEAD:{name}"))
     report.unlink(missing_ok=True)
     options = ["--nbval-lax", "--nbval-kernel-name=colab", "--tb=short", "-q"]
-    options += ["--nbval-cell-timeout=600", "-oxfail_strict=true"]
+    options += ["--nbval-cell-timeout=1200", "-oxfail_strict=true"]
     options += [f"--junitxml={report}", "-ojunit_duration_report=call"]
     command = [sys.executable, "-m", "pytest", *options, Path(name).name]
     result = subprocess.run(command, cwd=alone, env=env, capture_output=True)

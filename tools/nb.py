@@ -173,7 +173,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("command", choices=("run", "check"))
     parser.add_argument("files", nargs="*", type=Path)
-    parser.add_argument("--timeout", type=int, default=600, metavar="S")
+    parser.add_argument("--timeout", type=int, default=1200, metavar="S")
     args = parser.parse_args()
     paths = args.files or sorted(NOTEBOOKS.glob("*.ipynb"))
     if not paths:

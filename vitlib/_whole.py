@@ -14,19 +14,25 @@ from glob import escape
 from pathlib import Path
 
 STALE = 86400.0  # seconds after which a killed process's draft may go
+HEX = "[0-9a-f]" * 8
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, stale: float = STALE) -> Iterator[Path]:
     """Give a draft to write; it becomes the file at the end.
 
     Each call has a draft of its own beside the file, so that two processes
     which write the same file do not write into one another's.
 
+    Args:
+        path: the file.
+        stale: seconds after which the drafts of killed processes go; 0
+            where no other process writes this file.
+
     Raises:
         OSError: names the file; what was there before is untouched.
     """
-    sweep(path.parent, f"{escape(path.name)}.*.part")
+    sweep(path.parent, f"{escape(path.name)}.{HEX}.part", stale)
     draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
         yield draft
@@ -72,10 +78,10 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         ) from error
 
 
-def sweep(folder: Path, pattern: str) -> None:
+def sweep(folder: Path, pattern: str, stale: float = STALE) -> None:
     """Remove drafts that were left long ago, by processes since killed."""
     for old in folder.glob(pattern):
         with suppress(OSError):  # another process may be first
             # a clock that was set back leaves times that are yet to come
-            if abs(time.time() - old.stat().st_mtime) > STALE:
+            if abs(time.time() - old.stat().st_mtime) >= stale:
                 shutil.rmtree(old) if old.is_dir() else old.unlink()

@@ -78,7 +78,5 @@ def write_log(path: Path, records: list[dict[str, Any]]) -> None:
         OSError: if that fails; the log before it is untouched.
     """
     lines = [json.dumps(record) + "\n" for record in records]
-    for old in path.parent.glob(f"{path.name}.*.part"):
-        old.unlink()  # of a process that was killed here: a run has one
-    with whole_file(path) as draft:
+    with whole_file(path, stale=0) as draft:  # a folder has one run
         draft.write_text("".join(lines), encoding="utf-8")
