@@ -495,6 +495,15 @@ def test_damaged_file_is_named(fault, fashion, tmp_path):
     assert len(data.load_fashion_mnist(folder)[0]) == 20
 
 
+def test_a_gzip_bomb_is_not_unpacked(fashion, tmp_path):
+    """A small file that would fill the memory."""
+    folder = write(tmp_path, fashion)
+    bomb = gzip.compress(bytes(1 << 24)) * 256  # 4 MB hold 4 GB
+    (folder / TRAIN_IMAGES).write_bytes(bomb)
+    with pytest.raises(ValueError, match="holds more than 268,435,456 bytes"):
+        data.load_fashion_mnist(folder)
+
+
 def test_idx_values_arrive_in_order(fashion, tmp_path):
     train, test = data.load_fashion_mnist(write(tmp_path, fashion))
     content = gzip.decompress(fashion[TRAIN_IMAGES])[16:]

@@ -598,6 +598,13 @@ def test_a_run_refuses(model, data, change, message, tmp_path):
     assert not list(tmp_path.glob("step-*"))
 
 
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_a_run_without_gradients_is_refused(off, tmp_path):
+    with off(), pytest.raises(ValueError, match="training needs gradients"):
+        fit(vit(), (images(), images()), PLAIN, tmp_path, quiet=True)
+    assert not list(tmp_path.glob("step-*"))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

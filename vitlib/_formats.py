@@ -21,6 +21,7 @@ from torch import Tensor
 
 # One byte of label, then 32x32 pixels each of red, green and blue.
 CIFAR_RECORD = 1 + 3 * 32 * 32
+MOST_BYTES = 1 << 28  # of a file, unpacked; the largest has 47 MB
 # What Python raises for a gzip stream that is cut short or altered.
 BROKEN_GZIP = (gzip.BadGzipFile, EOFError, zlib.error, struct.error)
 
@@ -37,15 +38,19 @@ def read_bytes(path: Path) -> bytes:
     """Read a file whole, unpacked where its first bytes say gzip.
 
     Raises:
-        ValueError: if the gzip stream is cut short or damaged.
+        ValueError: if the gzip stream is cut short or damaged, or holds more
+            than any of these files: a small one may unpack to terabytes.
     """
-    data = path.read_bytes()
-    if data[:2] != b"\x1f\x8b":
-        return data
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
     try:
-        return gzip.decompress(data)
+        with gzip.open(path) if packed else path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
     except BROKEN_GZIP as error:
         raise damaged(path, f"is cut short or damaged ({error})") from error
+    if len(data) > MOST_BYTES:
+        raise damaged(path, f"holds more than {MOST_BYTES:,} bytes")
+    return data
 
 
 def check_sum(path: Path, data: bytes, sha256: str | None) -> None:

@@ -38,6 +38,11 @@ def check_run(
             f"mean and std must hold {channels} values, one a channel; got "
             f"mean={config.mean}, std={config.std}"
         )
+    if not torch.is_grad_enabled():
+        raise ValueError(
+            "training needs gradients: call it outside torch.no_grad() and "
+            "torch.inference_mode()"
+        )
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError(
             "the model needs a parameter that requires a gradient; "

@@ -11,7 +11,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from vitlib._checks import check_choice, check_positive, pair
-from vitlib._shapes import check_alike, check_floating, check_shape
+from vitlib._shapes import (
+    check_alike,
+    check_floating,
+    check_shape,
+    check_tensor,
+)
 
 KINDS = ("none", "1d", "2d", "relative", "sincos")
 RESIZE_MODES = ("bilinear", "bicubic", "bicubic-plain")
@@ -91,6 +96,7 @@ def relative_positions(table: Tensor) -> Tensor:
     Raises:
         ValueError: if the table has an even number of offsets.
     """
+    check_tensor(table=table)
     if table.ndim != 2 or len(table) % 2 == 0:
         raise ValueError(
             f"table must be (2T-1, d); got shape {tuple(table.shape)}"

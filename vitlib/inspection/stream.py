@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from vitlib._modes import in_eval_mode
+from vitlib._shapes import check_tensor
 from vitlib.model import VisionTransformer
 
 
@@ -33,6 +34,7 @@ def stream(
     Raises:
         ValueError: if the images do not fit the model, or lie elsewhere.
     """
+    check_tensor(images=images)
     home = model.norm.weight.device
     if images.device != home:
         raise ValueError(
