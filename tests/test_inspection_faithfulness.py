@@ -401,6 +401,12 @@ def test_area_is_exact_and_of_each_curve():
     expected = torch.tensor([0.1875 + 0.1875, 0.125 + 0.75]).double()
     assert found.dtype == torch.float64
     torch.testing.assert_close(found, expected, rtol=1e-15, atol=0)
+    assert area(curves[:, :2], [0, 7]).tolist() == [0.75, 0.5]
+
+
+def test_no_images_have_no_orders():
+    assert random_order(0, 3).shape == (0, 3)
+    assert random_order(2, 0).shape == (2, 0)
 
 
 def test_equal_values_keep_the_drawn_order():

@@ -380,14 +380,15 @@ def test_maps_of_images_with_a_gradient_have_none(model, images):
 
 
 @every_method
-@pytest.mark.parametrize("kind", ["classes", "projection"])
+@pytest.mark.parametrize("kind", ["classes", "projection", "cosine"])
 def test_maps_are_the_same_in_inference_mode(name, kind, model, images):
     method = METHODS[name]
 
     def target():
         if kind == "classes":
             return CLASSES.clone()
-        return projection_on(torch.eye(3, dtype=images.dtype))
+        make = projection_on if kind == "projection" else cosine_to
+        return make(torch.eye(3, dtype=images.dtype))
 
     expected = method(model, images, target())
     with torch.inference_mode():

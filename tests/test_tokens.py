@@ -27,6 +27,12 @@ def test_token_takes_component_zero():
     assert torch.equal(pool(x, "token"), x[:, 0])
 
 
+def test_one_token_is_enough():
+    alone = torch.randn(3, 1, 8)
+    assert torch.equal(pool(alone, "token"), alone[:, 0])
+    assert torch.equal(pool(alone, "avg", 0), alone[:, 0])
+
+
 @pytest.mark.parametrize("prefix", [0, 1])
 def test_avg_is_the_mean_over_patches_only(prefix):
     """Appendix D.3."""
