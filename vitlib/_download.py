@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from vitlib._formats import MOST_BYTES
 from vitlib._whole import sweep
 
 # Takes an archive and a folder to write in, returns the files to keep.
@@ -18,7 +19,6 @@ Unpack = Callable[[Path, Path], list[Path]]
 ATTEMPTS = 3
 WAIT = 2.0  # seconds before the second attempt; doubles after
 TIMEOUT = 30.0  # seconds without a byte before an attempt is given up
-MOST_BYTES = 1 << 28  # of a file; the largest has 170 MB
 MOST_SECONDS = 3600.0  # for a file
 GONE = (401, 403, 404, 410)  # HTTP answers that no second attempt changes
 FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -14,7 +14,7 @@ from glob import escape
 from pathlib import Path
 
 STALE = 86400.0  # seconds after which a killed process's draft may go
-HEX = "[0-9a-f]" * 8
+HEX = "[0-9a-f]" * 8  # what secrets.token_hex(4) gives, as a pattern
 
 
 @contextmanager
