@@ -152,6 +152,8 @@ def test_model_free_maps():
     close(
         found["centre"], torch.stack([row - 1, row, row - 1]).expand(3, 3, 4)
     )
+    with pytest.raises(ValueError, match="2 channels"):
+        model_free_maps(images[:, :1], config)
 
 
 # --- what is left out --------------------------------------------------------
